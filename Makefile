@@ -1,0 +1,65 @@
+# Two commands do everything: `make book` and `make test`. Both set up .venv on their first run.
+.DEFAULT_GOAL := help
+.PHONY: help book test lab lint sync times bench clean
+
+PYTHON    ?= python3
+PIP_FLAGS ?=
+# How many notebooks or test files run at once. Each uses one thread: two that share cores and spin on OpenMP's
+# barriers are slower than one.
+WORKERS   ?= 2
+# A cell may take this many seconds. nbval notices a dead kernel only through this limit.
+CELL_SECONDS ?= 180
+
+VENV  := .venv
+BIN   := $(VENV)/bin
+STAMP := $(VENV)/installed
+CODE  := dhida_lib tests tools benchmarks book
+
+help: ## what can be made
+	@echo "The DHIDA book. First run of any target: sets up .venv (about 6 GB, some minutes)."
+	@echo
+	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## (.*)/  make \1|\2/' | awk -F'|' '{printf "%-12s %s\n", $$1, $$2}'
+	@echo
+	@echo "Settings: PYTHON=$(PYTHON)  PIP_FLAGS=$(PIP_FLAGS)  WORKERS=$(WORKERS)  CELL_SECONDS=$(CELL_SECONDS)"
+
+$(STAMP): requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+	  { echo "The book needs Python 3.11 or newer; '$(PYTHON)' is not. Try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet $(PIP_FLAGS) -r requirements.txt
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet $(PIP_FLAGS) --no-deps -e .
+	@touch $@
+
+book: $(STAMP) ## execute every chapter and build the site into _build/html
+	@$(BIN)/python tools/build_book.py
+
+test: $(STAMP) ## run the lints of the notebooks, the library's tests and every chapter (nbval)
+	@begin=$$(date +%s) && export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 && \
+	$(BIN)/python tools/notebooks.py check && \
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadscope -m "not site" tests \
+	  --cov=dhida_lib --cov-branch --cov-report=term-missing:skip-covered --cov-fail-under=95 && \
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadscope --durations=10 book \
+	  --nbval-lax --nbval-current-env --nbval-cell-timeout=$(CELL_SECONDS) && \
+	echo "make test: every chapter and every test passed in $$(( $$(date +%s) - begin )) s"
+
+lab: $(STAMP) ## open JupyterLab on the chapters
+	@$(BIN)/python -m jupyterlab --LabApp.default_url=/lab/tree/book
+
+lint: $(STAMP) ## check style, types and the rules for notebooks
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/mypy
+	$(BIN)/python tools/notebooks.py check
+
+sync: $(STAMP) ## bring notebooks into their stored form (no outputs, setup cell, badges, folding)
+	@$(BIN)/ruff format --quiet book
+	@$(BIN)/python tools/notebooks.py sync
+
+times: $(STAMP) ## measure every chapter's run time and write it into the chapter
+	@$(BIN)/python tools/notebooks.py time
+
+bench: $(STAMP) ## run the benchmarks
+	@$(BIN)/python -m benchmarks
+
+clean: ## remove the built site and the caches (.venv stays)
+	rm -rf _build build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage htmlcov

@@ -1,0 +1,184 @@
+"""Checks of the exercises: they say what is wrong, and are tested against wrong answers themselves.
+
+In a chapter: ``checks.check("5.1", my_function)``. The checks of chapter N live in
+``dhida_lib/exercises/chNN.py`` as functions marked ``@exercise("N.M")``; each takes the reader's answer,
+raises `Wrong` (usually through `expect` and `expect_close`) or returns a few words on what was verified.
+"""
+
+from __future__ import annotations
+
+import functools
+import types
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+
+from dhida_lib._validate import bad
+
+__all__ = ["Wrong", "check", "exercise", "expect", "expect_close", "known"]
+
+_checks: dict[str, Callable[[Any], str]] = {}
+
+
+class Wrong(Exception):
+    """An answer is wrong; the message says what about it.
+
+    Source: all chapters.
+    """
+
+
+class _Untouched(Exception):
+    """An answer is still the stub."""
+
+
+def exercise(number: str) -> Callable[[Callable[[Any], str]], Callable[[Any], str]]:
+    """Register the check of one exercise.
+
+    Args:
+        number: chapter and exercise, such as ``"5.1"``.
+
+    Returns:
+        A decorator for a function that takes the answer, raises `Wrong` or returns what was verified.
+
+    Source: all chapters.
+    """
+
+    def register(function: Callable[[Any], str]) -> Callable[[Any], str]:
+        _checks[number] = function
+        return function
+
+    return register
+
+
+def known(chapter: int | None = None) -> list[str]:
+    """The numbers of the exercises that have a check.
+
+    Args:
+        chapter: only those of this chapter; None for all.
+
+    Returns:
+        Numbers such as ``"5.1"``, in order.
+
+    Source: all chapters.
+    """
+    from dhida_lib import exercises
+
+    for number in exercises.chapters() if chapter is None else [chapter]:
+        exercises.load(number)
+    numbers = sorted(_checks, key=lambda n: [int(part) for part in n.split(".")])
+    return [n for n in numbers if chapter is None or n.startswith(f"{chapter}.")]
+
+
+def _watched(answer: Any) -> Any:
+    """The answer; a function that gives back nothing at all (`...`, `pass`) counts as not attempted."""
+    if answer is None or answer is ...:
+        raise _Untouched
+    if not isinstance(answer, types.FunctionType):
+        return answer
+
+    @functools.wraps(answer)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        result = answer(*args, **kwargs)
+        if result is None or result is ...:
+            raise _Untouched("it gives back nothing; is a `return` missing?")
+        return result
+
+    return call
+
+
+def check(number: str, answer: Any, strict: bool = False) -> None:
+    """Check an answer and print the verdict.
+
+    Nothing is raised for a wrong answer, so that "Run All" passes; solutions are checked with ``strict``.
+    The random numbers of the caller are left alone.
+
+    Args:
+        number: chapter and exercise, such as ``"5.1"``.
+        answer: what the exercise asks for, usually a function or a class.
+        strict: raise instead of print when the answer is missing or wrong.
+
+    Raises:
+        ValueError: if there is no such exercise.
+        AssertionError: with ``strict``, if the answer is missing or wrong.
+
+    Source: all chapters.
+    """
+    chapter = number.split(".")[0]
+    numbers = known(int(chapter)) if chapter.isdigit() else []
+    if number not in numbers:
+        raise bad("number", number, f"one of this chapter's exercises ({', '.join(numbers) or 'none'})")
+    cause: BaseException | None = None
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            verified = _checks[number](_watched(answer))
+        print(f"✓ Exercise {number}: {verified}")
+        return
+    except (_Untouched, NotImplementedError) as error:
+        note = str(error) if isinstance(error, _Untouched) else ""
+        cause, verdict = error, f"Exercise {number}: not attempted yet{f' ({note})' if note else ''}."
+    except Wrong as error:
+        cause, verdict = error, f"✗ Exercise {number}: {error}"
+    except Exception as error:  # the reader's code may raise anything
+        cause, verdict = error, f"✗ Exercise {number}: your code raised {type(error).__name__}: {error}"
+    if strict:
+        raise AssertionError(verdict) from cause
+    print(verdict + ("\n  The hints are under the exercise." if verdict.startswith("✗") else ""))
+
+
+# ---- for the authors of checks -------------------------------------------------------------------------
+
+
+def expect(condition: Any, message: str) -> None:
+    """Raise `Wrong` with the message unless the condition holds.
+
+    Args:
+        condition: anything with a truth value.
+        message: what is wrong with the answer, and where to look.
+
+    Raises:
+        Wrong: if the condition is false.
+
+    Source: all chapters.
+    """
+    if not condition:
+        raise Wrong(message)
+
+
+def expect_close(got: Any, want: Any, what: str, tolerance: float = 1e-5) -> float:
+    """Compare an answer's numbers with the right ones: kind, shape, values.
+
+    Args:
+        got: what the answer gave: a tensor, an array or a number.
+        want: the right one.
+        what: its name for the message, such as ``"the map P"``.
+        tolerance: the largest allowed difference, absolute and relative.
+
+    Returns:
+        The largest absolute difference.
+
+    Raises:
+        Wrong: if kind or shape differ, a number is not finite, or the difference is too large.
+
+    Source: all chapters.
+    """
+    if not isinstance(got, (torch.Tensor, np.ndarray, np.generic, int, float)):
+        raise Wrong(f"{what} should be numbers (a tensor or an array), but is a {type(got).__name__}")
+    a = torch.as_tensor(got).detach().double()
+    b = torch.as_tensor(want).detach().double()
+    if a.shape != b.shape:
+        raise Wrong(f"{what} has shape {tuple(a.shape)}, expected {tuple(b.shape)}")
+    if not bool(torch.isfinite(a).all()):
+        raise Wrong(f"{what} holds numbers that are not finite (nan or inf)")
+    if a.numel() == 0:
+        return 0.0
+    difference = (a - b).abs()
+    if bool((difference > tolerance * (1 + b.abs())).any()):
+        at = int(difference.argmax())
+        raise Wrong(
+            f"{what} differs by up to {difference.max():.3g}: "
+            f"{a.flatten()[at]:.4g} where {b.flatten()[at]:.4g} is right"
+        )
+    return float(difference.max())

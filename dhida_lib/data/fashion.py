@@ -1,0 +1,244 @@
+"""Fashion-MNIST: the small set that ships with the book, and the whole of it from files on disk (Chapter 2).
+
+Fashion-MNIST (Xiao, Rasul, Vollgraf 2017, arXiv:1708.07747) holds 70,000 grey photographs of clothing, 28×28
+pixels, in 10 classes. `data/fashion-mini/` ships 7,000 of them; its README says how they were chosen.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import json
+import os
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dhida_lib.data.paths import data_path, dataset_folder
+from dhida_lib.data.protocols import Protocol, get_protocol
+from dhida_lib.data.splits import RetrievalData, assemble
+
+__all__ = [
+    "FASHION_CLASSES",
+    "FASHION_MEAN",
+    "FASHION_STD",
+    "content_sha256",
+    "load_fashion_mini",
+    "load_fashion_mnist",
+    "read_fashion_mini",
+    "read_fashion_mnist",
+    "read_idx",
+]
+
+FASHION_CLASSES = (
+    "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
+)  # fmt: skip
+"""Names of the ten classes, by id."""
+
+FASHION_MEAN, FASHION_STD = (0.286,), (0.353,)
+"""Mean and standard deviation of all pixels, where white is 1; fixed, so every split sees the same scale."""
+
+_IDX_FILES = {  # part → images, labels
+    "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
+    "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
+}
+_MINI_ADVICE = (
+    "Get it back with `git checkout -- data/fashion-mini` in the repository, or reinstall dhida-lib "
+    "(`pip install --force-reinstall --no-deps .`)."
+)
+_FULL_ADVICE = (
+    "Get it with torchvision (`torchvision.datasets.FashionMNIST(root, download=True)`), or on Debian and "
+    "Ubuntu with `apt-get install dataset-fashion-mnist`, and pass the folder as `root`."
+)
+
+
+def content_sha256(arrays: dict[str, NDArray[Any]]) -> str:
+    """Hash what arrays hold, whatever file they came from.
+
+    Args:
+        arrays: arrays by name.
+
+    Returns:
+        SHA-256 over each array in the order of the names: name, type, shape, then its numbers row by row, low
+        byte first.
+
+    Source: ours; used in Chapter 2.
+    """
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        array = array.astype(array.dtype.newbyteorder("<"), copy=False)
+        digest.update(f"{name} {array.dtype.name} {array.shape}\n".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def read_fashion_mini(root: str | os.PathLike[str] | None = None) -> dict[str, NDArray[Any]]:
+    """Read the shipped file and check it against the SHA-256 in its manifest.
+
+    Args:
+        root: the folder that holds ``fashion-mini.npz`` and ``manifest.json``; None is the shipped one.
+
+    Returns:
+        ``images`` (uint8, 7000×28×28), ``labels`` (uint8, 7000) and ``source_index`` (int32, 7000: the row in
+        Fashion-MNIST's training part followed by its test part).
+
+    Raises:
+        FileNotFoundError: if a file is missing.
+        ValueError: if a file is damaged. Both say how to get it back.
+
+    Source: ours; used in Chapter 2.
+    """
+    folder = data_path("fashion-mini") if root is None else Path(root).expanduser()
+    file = folder / "fashion-mini.npz"
+    for path in (file, folder / "manifest.json"):
+        if not path.is_file():
+            raise FileNotFoundError(f"fashion-mini: the file {path} is missing. {_MINI_ADVICE}")
+    try:
+        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        size, content = int(manifest["bytes"]), str(manifest["content_sha256"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"fashion-mini: {folder / 'manifest.json'} is damaged ({error!r}). {_MINI_ADVICE}"
+        ) from error
+    raw = file.read_bytes()
+    try:
+        with np.load(io.BytesIO(raw), allow_pickle=False) as npz:
+            arrays = {name: npz[name] for name in npz.files}
+    except Exception as error:  # a damaged zip file can raise anything
+        raise ValueError(
+            f"fashion-mini: {file} is damaged: it cannot be read ({error}); it has {len(raw):,} bytes, "
+            f"{size:,} are expected. {_MINI_ADVICE}"
+        ) from error
+    came = content_sha256(arrays)
+    if came != content:
+        raise ValueError(
+            f"fashion-mini: {file} is damaged or another file: the SHA-256 of its content is {came[:12]}…, "
+            f"{content[:12]}… is expected. {_MINI_ADVICE}"
+        )
+    return arrays
+
+
+def load_fashion_mini(
+    root: str | os.PathLike[str] | None = None,
+    seed: int = 0,
+    protocol: str | Protocol | None = None,
+    image_size: int | None = None,
+) -> RetrievalData:
+    """Load the shipped set; see `dhida_lib.load_dataset` for the arguments and errors.
+
+    Returns:
+        The three splits; ``indices`` are rows of the shipped file.
+
+    Source: §4.1; built in Chapter 2.
+    """
+    found = get_protocol("fashion-mini", protocol)
+    arrays = read_fashion_mini(root)
+    return assemble(
+        "fashion-mini", arrays["images"][:, None], arrays["labels"], found, seed, FASHION_CLASSES,
+        FASHION_MEAN, FASHION_STD, "7,000 images of Fashion-MNIST", image_size,
+    )  # fmt: skip
+
+
+def read_idx(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
+    """Read one file in the idx format of MNIST, compressed with gzip or not.
+
+    Args:
+        path: the file. Format: two zero bytes, 8 (unsigned bytes), the number of dimensions, each dimension
+            in four bytes (high byte first), then the numbers.
+
+    Returns:
+        An uint8 array in the file's shape.
+
+    Raises:
+        ValueError: if the file is not of this format, is cut short or too long.
+
+    Source: ours; used in Chapter 2.
+    """
+    raw = Path(path).read_bytes()
+    try:
+        raw = gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw
+    except (OSError, EOFError, zlib.error) as error:
+        raise ValueError(f"{path} is damaged: {error}. {_FULL_ADVICE}") from error
+    start = 4 + 4 * raw[3] if len(raw) > 3 else 4
+    if len(raw) < start or raw[:3] != b"\0\0\x08":
+        raise ValueError(f"{path} is not an idx file of bytes: it starts with {raw[:4]!r}. {_FULL_ADVICE}")
+    shape = tuple(np.frombuffer(raw, ">u4", count=raw[3], offset=4).tolist())
+    if len(raw) - start != int(np.prod(shape)):
+        raise ValueError(
+            f"{path} is damaged: {len(raw) - start:,} bytes after its head, {int(np.prod(shape)):,} are "
+            f"expected for shape {shape}. {_FULL_ADVICE}"
+        )
+    return np.frombuffer(raw, np.uint8, offset=start).reshape(shape)
+
+
+def read_fashion_mnist(
+    root: str | os.PathLike[str] | None = None,
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.bool_]]:
+    """Read Fashion-MNIST from its four idx files.
+
+    Args:
+        root: the folder that holds them, compressed or not, or the root of torchvision's layout. None looks
+            in ``$DHIDA_ROOT/fashion-mnist``, then where Debian's package puts them.
+
+    Returns:
+        Images (n×28×28) and labels (n), training part first, and a mask (n) that is True for the test part.
+
+    Raises:
+        FileNotFoundError: if there are no such files; the message says how to get them.
+        ValueError: if a file is damaged, or images and labels do not fit together.
+
+    Source: ours; used in Chapter 2.
+    """
+    first = _IDX_FILES["train"][0]
+    markers = [
+        f"{below}{first}{end}"
+        for below in ("", "raw/", "FashionMNIST/raw/", "FashionMNIST/")
+        for end in ("", ".gz")
+    ]
+    system = ["/usr/share/datasets/fashion-mnist"]
+    folder = dataset_folder("fashion-mnist", root, markers, _FULL_ADVICE, system)
+    images, labels = [], []
+    for names in _IDX_FILES.values():
+        x, y = (read_idx(_plain_or_gz(folder, name)) for name in names)
+        if x.ndim != 3 or x.shape[1:] != (28, 28) or y.shape != (len(x),) or (len(y) and y.max() > 9):
+            raise ValueError(
+                f"{folder / names[0]} has shape {x.shape} and its labels {y.shape}, but n×28×28 images and "
+                f"n labels from 0 to 9 are expected. {_FULL_ADVICE}"
+            )
+        images.append(x)
+        labels.append(y)
+    test = np.repeat([False, True], [len(labels[0]), len(labels[1])])
+    return np.concatenate(images), np.concatenate(labels), test
+
+
+def _plain_or_gz(folder: Path, name: str) -> Path:
+    for path in (folder / name, folder / f"{name}.gz"):
+        if path.is_file():
+            return path
+    raise FileNotFoundError(f"fashion-mnist: {folder} has neither {name} nor {name}.gz. {_FULL_ADVICE}")
+
+
+def load_fashion_mnist(
+    root: str | os.PathLike[str] | None = None,
+    seed: int = 0,
+    protocol: str | Protocol | None = None,
+    image_size: int | None = None,
+) -> RetrievalData:
+    """Load all of Fashion-MNIST from disk; see `dhida_lib.load_dataset` for the arguments and errors.
+
+    Returns:
+        The three splits; ``indices`` are rows of the training part followed by the test part.
+
+    Source: §4.1; built in Chapter 2.
+    """
+    found = get_protocol("fashion-mnist", protocol)
+    images, labels, test = read_fashion_mnist(root)
+    return assemble(
+        "fashion-mnist", images[:, None], labels, found, seed, FASHION_CLASSES,
+        FASHION_MEAN, FASHION_STD, "idx files", image_size, test,
+    )  # fmt: skip

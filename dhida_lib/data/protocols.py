@@ -1,0 +1,282 @@
+"""Protocols: which images are queries, which train the network, which are searched (§4.1, Chapter 2).
+
+The paper draws 100 queries and 500 training images per class from CIFAR-10 and calls "the rest" the database.
+Whether the training images belong to that rest changes the mAP by about a point, so each reading has a name
+here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dhida_lib._validate import bad, choice, positive_int
+
+__all__ = [
+    "PROTOCOLS",
+    "Protocol",
+    "get_protocol",
+    "rank_in_class",
+    "seeded_bits",
+    "seeded_order",
+    "split_rows",
+]
+
+_AGAIN = 100  # the stream that shuffles a database with training images
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """One way to split a data set, with everything that a reader of a number must know.
+
+    Args:
+        name: the name that records and tables show.
+        query_per_class: queries drawn from each class (images; fashion-multi puts several on one canvas).
+        train_per_class: training images drawn from each class.
+        database_includes_train: does the database hold the training images too?
+        map_k: depth of the mAP; None is mAP@ALL.
+        text: how this protocol stands to the paper, one sentence.
+        official_split: keep the data set's own test part as queries and its training part as training images,
+            instead of drawing them from the union.
+
+    Raises:
+        ValueError: if a count is not a positive integer.
+
+    Source: §4.1; built in Chapter 2.
+    """
+
+    name: str
+    query_per_class: int
+    train_per_class: int
+    database_includes_train: bool
+    map_k: int | None
+    text: str
+    official_split: bool = False
+
+    def __post_init__(self) -> None:
+        positive_int("query_per_class", self.query_per_class)
+        positive_int("train_per_class", self.train_per_class)
+        if self.map_k is not None:
+            positive_int("map_k", self.map_k)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def _table(*protocols: Protocol) -> dict[str, Protocol]:
+    return {p.name: p for p in protocols}
+
+
+PROTOCOLS: dict[str, dict[str, Protocol]] = {
+    "fashion-mini": _table(
+        Protocol(
+            "mini", 100, 200, False, None,
+            "The paper's CIFAR-10 split (§4.1) in small: the database is the rest, read literally, without "
+            "the training images.",
+        ),
+        Protocol(
+            "mini-with-train", 100, 200, True, None,
+            "The paper's CIFAR-10 split (§4.1) in small: the database is all but the queries, so it holds "
+            "the training images.",
+        ),
+    ),
+    "fashion-multi": _table(
+        Protocol(
+            "mini", 100, 200, False, None,
+            "Stands in for the paper's NUS-WIDE (several labels, §4.1); sizes as fashion-mini's, counted in "
+            "canvases. The database does not hold the training canvases.",
+        ),
+        Protocol(
+            "mini-with-train", 100, 200, True, None,
+            "Stands in for the paper's NUS-WIDE (several labels, §4.1); sizes as fashion-mini's, counted in "
+            "canvases. As there, the database holds the training canvases.",
+        ),
+    ),
+    "fashion-mnist": _table(
+        Protocol(
+            "paper", 100, 500, False, None,
+            "The paper's CIFAR-10 sizes (§4.1) on Fashion-MNIST: the database is the rest, read literally, "
+            "without the training images.",
+        ),
+        Protocol(
+            "paper-with-train", 100, 500, True, None,
+            "The paper's CIFAR-10 sizes (§4.1) on Fashion-MNIST: the database is all but the queries, so it "
+            "holds the training images.",
+        ),
+    ),
+    "cifar10": _table(
+        Protocol(
+            "cifar10", 100, 500, False, None,
+            "The paper's text (§4.1) read literally: the database is the rest, without the training images.",
+        ),
+        Protocol(
+            "cifar10-1", 100, 500, True, None,
+            "The paper's sizes (§4.1), but the database is all but the queries, so it holds the training "
+            "images, as in most papers of the field.",
+        ),
+        Protocol(
+            "cifar10-2", 1000, 5000, True, None,
+            "CIFAR-10's own split: its test part asks, its training part trains and is searched. Not the "
+            "paper's; never compare its numbers with the other protocols'.",
+            official_split=True,
+        ),
+    ),
+}  # fmt: skip
+"""Data set → its protocols by name; the first one is the default."""
+
+
+def get_protocol(dataset: str, protocol: str | Protocol | None = None) -> Protocol:
+    """Look a protocol up.
+
+    Args:
+        dataset: a data set's name.
+        protocol: a protocol's name, None for the data set's default, or a `Protocol` of your own.
+
+    Returns:
+        The protocol.
+
+    Raises:
+        ValueError: for an unknown name; the message lists the known ones.
+
+    Source: §4.1; built in Chapter 2.
+    """
+    known = PROTOCOLS[choice("name", dataset, PROTOCOLS)]
+    if isinstance(protocol, Protocol):
+        return protocol
+    return next(iter(known.values())) if protocol is None else known[choice("protocol", protocol, known)]
+
+
+def seeded_bits(shape: int | tuple[int, ...], seed: int, stream: int = 0) -> NDArray[np.uint64]:
+    """Draw 64-bit random integers that depend on the seed alone.
+
+    NumPy promises that a bit generator's raw stream never changes, but not that `permutation` or `choice`
+    keep giving the same. Everything that decides a split is made from this stream, so a seed written in a
+    record stays true with later versions.
+
+    Args:
+        shape: shape of the result.
+        seed: an integer ≥ 0.
+        stream: number of the stream; streams of one seed are independent.
+
+    Returns:
+        Integers, uniform over 0 … 2⁶⁴ − 1.
+
+    Raises:
+        ValueError: if the seed is not an integer ≥ 0.
+
+    Source: ours; used in Chapter 2.
+    """
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
+        raise bad("seed", seed, "an integer ≥ 0")
+    bits = np.random.PCG64(np.random.SeedSequence((int(seed), stream)))
+    raw = bits.random_raw(int(np.prod(shape)))
+    return np.asarray(raw, dtype=np.uint64).reshape(shape)
+
+
+def seeded_order(n: int, seed: int, stream: int = 0) -> NDArray[np.int64]:
+    """Shuffle 0 … n−1 in a way that depends on the seed alone (see `seeded_bits`).
+
+    Args:
+        n: how many.
+        seed: an integer ≥ 0.
+        stream: number of the stream, as in `seeded_bits`.
+
+    Returns:
+        A permutation (n,).
+
+    Raises:
+        ValueError: if the seed is not an integer ≥ 0.
+
+    Source: ours; used in Chapter 2.
+    """
+    return np.argsort(seeded_bits(n, seed, stream), kind="stable").astype(np.int64)
+
+
+def rank_in_class(labels: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Count, for each item, how many items before it have the same label.
+
+    Args:
+        labels: class ids (n,).
+
+    Returns:
+        Ranks (n,): 0 for the first item of a class, 1 for the second, …
+
+    Source: ours; used in Chapter 2.
+    """
+    by_class = np.argsort(labels, kind="stable")
+    grouped = labels[by_class]
+    first = np.searchsorted(grouped, grouped)  # where the item's class begins
+    rank = np.empty(len(labels), dtype=np.int64)
+    rank[by_class] = np.arange(len(labels)) - first
+    return rank
+
+
+def split_rows(
+    labels: NDArray[np.integer],
+    protocol: Protocol,
+    seed: int = 0,
+    class_names: tuple[str, ...] | None = None,
+    test_rows: NDArray[np.bool_] | None = None,
+) -> dict[str, NDArray[np.int64]]:
+    """Deal the rows of a data set into query, training set and database.
+
+    All rows are shuffled once; of each class the first become queries, the next training images, and the rest
+    the database. No part is sorted: neither classes nor training images stand together in the database, so a
+    ranking that breaks ties by position gains nothing from it.
+
+    Args:
+        labels: class ids (n,) of the whole set.
+        protocol: how many of what.
+        seed: the split's seed, an integer ≥ 0.
+        class_names: names for the error message.
+        test_rows: True where a row belongs to the official test part (n,); only for ``official_split``.
+
+    Returns:
+        Rows by part: ``"query"``, ``"train"``, ``"database"``. Queries are in no other part.
+
+    Raises:
+        ValueError: if a class has too few images, nothing is left for the database, or the seed is wrong.
+
+    Source: §4.1; built in Chapter 2.
+    """
+    order = seeded_order(len(labels), seed)
+    classes = len(class_names) if class_names else int(labels.max()) + 1
+    query, train = protocol.query_per_class, protocol.train_per_class
+    if protocol.official_split:
+        if test_rows is None:
+            raise bad("protocol", protocol.name, "one that draws its queries: this set has no official split")
+        _enough(labels[test_rows], query, classes, class_names, protocol, "official test images")
+        _enough(labels[~test_rows], train, classes, class_names, protocol, "official training images")
+        tests, others = order[test_rows[order]], order[~test_rows[order]]
+        queries = tests[rank_in_class(labels[tests]) < query]
+    else:
+        _enough(labels, query + train, classes, class_names, protocol, "images")
+        asks = rank_in_class(labels[order]) < query
+        queries, others = order[asks], order[~asks]
+    trains = rank_in_class(labels[others]) < train
+    database = others[~trains]
+    if protocol.database_includes_train:  # shuffled again, or the training images would come first
+        database = others[seeded_order(len(others), seed, stream=_AGAIN)]
+    if not len(database):
+        raise bad("protocol", protocol.name, "one that leaves images for the database")
+    return {"query": queries, "train": others[trains], "database": database}
+
+
+def _enough(
+    labels: NDArray[np.integer],
+    need: int,
+    classes: int,
+    names: tuple[str, ...] | None,
+    protocol: Protocol,
+    what: str,
+) -> None:
+    counts = np.bincount(labels, minlength=classes)
+    poorest = int(counts.argmin())
+    if counts[poorest] < need:
+        name = names[poorest] if names else str(poorest)
+        raise ValueError(
+            f"Protocol {protocol.name!r} needs {need:,} {what} of each class, but class {name!r} has only "
+            f"{counts[poorest]:,}. Is the data set complete?"
+        )

@@ -1,0 +1,51 @@
+"""The losses of the book: one signature, one registry.
+
+Every loss is built as ``cls(bits=…, num_train=…, num_classes=…)`` and called as ``loss(u, labels, index)``.
+What they share (checks, pairs, the bank of training codes) stands in ``base``; each method's formula is one
+class. Equations 9–13 and 16 of the paper; Chapters 9, 10 and 14.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from dhida_lib._validate import bad, choice
+from dhida_lib.losses.base import HashLoss, pairwise_nll
+from dhida_lib.losses.classifier import ClassifierLoss
+from dhida_lib.losses.dhida import DHIDALoss
+
+__all__ = ["LOSSES", "ClassifierLoss", "DHIDALoss", "HashLoss", "build_loss", "pairwise_nll"]
+
+#: The losses by name. Source: §3.4 and §4.2; the registry grows in Chapter 14.
+LOSSES: dict[str, type[HashLoss]] = {"dhida": DHIDALoss, "classifier": ClassifierLoss}
+
+
+def build_loss(
+    name: str, bits: int, num_train: int | None = None, num_classes: int | None = None, **options: Any
+) -> HashLoss:
+    """Build a loss from its name.
+
+    Args:
+        name: a key of ``LOSSES``.
+        bits: length K of the code.
+        num_train: number n of training images, for pairs against the bank; ``None``: pairs within the batch.
+        num_classes: number c of classes; needed with ``num_train``.
+        options: the method's own arguments, for example ``gamma=0.1``.
+
+    Returns:
+        The loss, an ``nn.Module``.
+
+    Raises:
+        ValueError: if the name or an option is unknown, or an argument is wrong.
+
+    Source: §3.4; built in Chapter 9.
+    """
+    cls = LOSSES[choice("name", name, LOSSES)]
+    known = [p for p in inspect.signature(cls).parameters if p not in ("bits", "num_train", "num_classes")]
+    unknown = sorted(set(options) - set(known))
+    if unknown:
+        raise bad(
+            "options", ", ".join(unknown), f"among those of {name!r} ({', '.join(known) or 'it has none'})"
+        )
+    return cls(bits=bits, num_train=num_train, num_classes=num_classes, **options)

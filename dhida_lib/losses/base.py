@@ -1,0 +1,195 @@
+"""What every hashing loss shares: checks, pairs, and the bank of training codes.
+
+A pairwise loss compares the codes u of the batch (B×K) with other codes U (m×K). U is either the batch
+itself or the *bank*: the last known code of every training image, kept without gradient. Equations 9–11;
+Chapter 9.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dhida_lib._validate import bad, choice, positive_int
+from dhida_lib.similarity import as_labels, similarity
+
+__all__ = ["HashLoss", "pairwise_nll"]
+
+
+def pairwise_nll(theta: Tensor, s: Tensor) -> Tensor:
+    """Mean of log(1 + exp θ) − s·θ: the negative log-likelihood of the pairs (Eq. 11 with a mean).
+
+    exp θ overflows as soon as θ > 88 in float32. The form used here is the same function, written
+    max(θ, 0) − s·θ + log(1 + exp(−|θ|)): its exponent is never positive, so it is finite for every θ.
+
+    Args:
+        theta: inner products of the pairs, any shape (B×m in the losses), no unit.
+        s: 1 for a similar pair, 0 for a dissimilar one; the same shape, boolean or float.
+
+    Returns:
+        A scalar, in float32 at least (a mean over many pairs needs it).
+
+    Raises:
+        ValueError: if the two shapes differ or there is no pair.
+
+    Source: Eq. (11); built in Chapter 9.
+    """
+    if theta.shape != s.shape or theta.numel() == 0:
+        raise bad("s", f"shape {tuple(s.shape)}", f"of the shape of `theta` {tuple(theta.shape)}, not empty")
+    if theta.dtype in (torch.float16, torch.bfloat16):
+        theta = theta.float()
+    return F.binary_cross_entropy_with_logits(theta, s.to(theta.dtype))
+
+
+class HashLoss(nn.Module):
+    """Base of the losses: it checks the arguments, makes the pairs and keeps the bank.
+
+    A subclass defines ``forward(u, labels, index=None)`` → scalar. The bank is three buffers, so
+    ``.to(device)`` moves it and ``state_dict`` saves it: ``bank_codes`` (n×K), ``bank_labels`` (n×c, 0/1),
+    ``bank_filled`` (n). Every call writes the batch into the bank, so only training images may be given to
+    a loss with a bank.
+
+    Args:
+        bits: length K of the code.
+        num_train: number n of training images: keep a bank of that many rows. ``None``: pairs within the
+            batch.
+        num_classes: number c of classes; needed with ``num_train``.
+        empty_rows: rows of the bank that no batch has filled yet. ``"drop"``: they are no pairs.
+            ``"keep"``: they count as zero codes that are similar to nothing, as in the usual code. Their θ
+            is 0, so they add log 2 each to the loss and thin the gradient out; in a loss that compares
+            distances they would pull codes apart.
+
+    Raises:
+        ValueError: if an argument is wrong, or ``num_train`` comes without ``num_classes``.
+
+    Source: Eq. (9)–(11), Algorithm 1; built in Chapter 9.
+    """
+
+    bank_codes: Tensor
+    bank_labels: Tensor
+    bank_filled: Tensor
+
+    def __init__(
+        self,
+        bits: int,
+        num_train: int | None = None,
+        num_classes: int | None = None,
+        empty_rows: str = "drop",
+    ) -> None:
+        super().__init__()
+        self.bits = positive_int("bits", bits)
+        self.num_train = None if num_train is None else positive_int("num_train", num_train)
+        self.num_classes = None if num_classes is None else positive_int("num_classes", num_classes)
+        self.empty_rows = choice("empty_rows", empty_rows, ("drop", "keep"))
+        if self.num_train is not None:
+            if self.num_classes is None:
+                raise bad(
+                    "num_classes", None, "given with `num_train`: the bank keeps the labels as multi-hot rows"
+                )
+            self.register_buffer("bank_codes", torch.zeros(self.num_train, self.bits))  # n×K
+            self.register_buffer(
+                "bank_labels", torch.zeros(self.num_train, self.num_classes, dtype=torch.uint8)
+            )
+            self.register_buffer("bank_filled", torch.zeros(self.num_train, dtype=torch.bool))  # n
+
+    def start_epoch(self, epoch: int, epochs: int) -> None:
+        """Tell the loss that an epoch begins; a method with a schedule overrides it, the base does nothing.
+
+        Args:
+            epoch: the epoch that begins, from 0.
+            epochs: how many there will be.
+
+        Source: Algorithm 1; built in Chapter 11.
+        """
+
+    def check(self, u: Tensor, labels: Any, index: Any = None) -> tuple[Tensor, Tensor | None]:
+        """Check one batch.
+
+        Args:
+            u: network outputs, B×K, floating point.
+            labels: class ids (B,) or multi-hot rows (B×c).
+            index: the images' places in the training set (B,), from 0; needed with a bank, else not used.
+
+        Returns:
+            The labels (int64) and the index (int64, ``None`` without a bank), both on the device of ``u``.
+
+        Raises:
+            ValueError: naming the argument that is wrong.
+
+        Source: built in Chapter 9.
+        """
+        if not isinstance(u, Tensor) or not u.is_floating_point():
+            raise bad("u", getattr(u, "dtype", type(u).__name__), "a floating point tensor")
+        if u.ndim != 2 or u.shape[1] != self.bits or len(u) == 0:
+            raise bad("u", f"shape {tuple(u.shape)}", f"B×bits = B×{self.bits} with B ≥ 1")
+        y = as_labels(labels).to(u.device)
+        if len(y) != len(u):
+            raise bad("labels", f"{len(y)} of them", f"one for each of the {len(u)} rows of `u`")
+        c = self.num_classes
+        if c is not None and y.ndim == 2 and y.shape[1] != c:
+            raise bad("labels", f"shape {tuple(y.shape)}", f"multi-hot rows of width num_classes = {c}")
+        if c is not None and y.ndim == 1 and not 0 <= int(y.min()) <= int(y.max()) < c:
+            raise bad(
+                "labels", f"ids {int(y.min())} … {int(y.max())}", f"class ids 0 … {c - 1} (num_classes = {c})"
+            )
+        return y, None if self.num_train is None else self._check_index(u, index, self.num_train)
+
+    def _check_index(self, u: Tensor, index: Any, n: int) -> Tensor:
+        """Return the rows of the bank that the batch fills, checked."""
+        if index is None:
+            raise bad(
+                "index", None, "the images' places in the training set: a loss with `num_train` keeps a bank"
+            )
+        rows = torch.as_tensor(index)
+        if rows.is_floating_point() or rows.dtype == torch.bool or rows.shape != (len(u),):
+            raise bad(
+                "index",
+                f"shape {tuple(rows.shape)} of {rows.dtype}",
+                f"{len(u)} integers, one for each row of `u`",
+            )
+        if not 0 <= int(rows.min()) <= int(rows.max()) < n:
+            raise bad(
+                "index", f"{int(rows.min())} … {int(rows.max())}", f"within 0 … {n - 1} (num_train = {n})"
+            )
+        if u.device != self.bank_codes.device:
+            raise bad(
+                "u",
+                u.device,
+                f"on the bank's device {self.bank_codes.device}: move the loss with `.to(device)`",
+            )
+        return rows.to(u.device, torch.int64)
+
+    def pairs(self, u: Tensor, labels: Any, index: Any = None) -> tuple[Tensor, Tensor]:
+        """The codes to compare the batch with, and which pairs are similar.
+
+        Without a bank, U is ``u`` itself, with its gradient, so a pair pulls on both its codes. With a
+        bank, the batch first overwrites its own rows; U is then a copy of the filled rows without gradient,
+        so a pair pulls only on the batch's code. Either way each image also meets itself (s = 1). A second
+        call with the same batch writes the same rows again and changes nothing.
+
+        Args:
+            u: network outputs, B×K.
+            labels: class ids (B,) or multi-hot rows (B×c).
+            index: the images' places in the training set (B,); needed with a bank.
+
+        Returns:
+            U (m×K) and S (B×m, 1 for similar and 0 for dissimilar pairs), both of the dtype of ``u``.
+
+        Raises:
+            ValueError: naming the argument that is wrong.
+
+        Source: §3.1 and Eq. (11); built in Chapter 9.
+        """
+        y, rows = self.check(u, labels, index)
+        if rows is None or self.num_classes is None:
+            return u, similarity(y).to(u.dtype)  # B×K, B×B
+        y = y if y.ndim == 2 else F.one_hot(y, self.num_classes)  # B×c
+        self.bank_codes[rows] = u.detach().to(self.bank_codes.dtype)
+        self.bank_labels[rows] = y.to(torch.uint8)
+        self.bank_filled[rows] = True
+        met = self.bank_filled if self.empty_rows == "drop" else torch.ones_like(self.bank_filled)  # n
+        # A mask copies: the next batch may overwrite the bank before this one's backward pass.
+        return self.bank_codes[met].to(u.dtype), similarity(y, self.bank_labels[met]).to(u.dtype)  # m×K, B×m

@@ -1,0 +1,61 @@
+"""The baseline that needs no hashing: train a classifier, use its one-hot answer as the code.
+
+Sablayrolles et al. (arXiv 1609.06753) showed that such a code does well on the field's own measure, because
+the measure asks only for the right class. Every table of the book shows it; Chapters 11 and 13.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from dhida_lib._validate import bad
+from dhida_lib.losses.base import HashLoss
+
+__all__ = ["ClassifierLoss"]
+
+
+class ClassifierLoss(HashLoss):
+    """Classification loss on u as logits: one output for each class, so K = c.
+
+    Class ids: cross-entropy. Multi-hot rows: binary cross-entropy, a mean over images and classes.
+    There are no pairs and no bank. The code is ``quantization.one_hot_codes(u)``.
+
+    Args:
+        bits: number of outputs; must be the number of classes.
+        num_train: accepted, because all losses are built alike; not used.
+        num_classes: number c of classes; ``None`` takes ``bits``.
+
+    Raises:
+        ValueError: if ``bits`` is not ``num_classes``.
+
+    Source: Sablayrolles et al., arXiv 1609.06753; used from Chapter 11.
+    """
+
+    def __init__(self, bits: int, num_train: int | None = None, num_classes: int | None = None) -> None:
+        super().__init__(bits, num_classes=bits if num_classes is None else num_classes)
+        if self.bits != self.num_classes:
+            raise bad("bits", bits, f"the number of classes, {num_classes}: one output for each class")
+
+    def forward(self, u: Tensor, labels: Any, index: Any = None) -> Tensor:
+        """The loss of one batch.
+
+        Args:
+            u: logits, B×c.
+            labels: class ids (B,) or multi-hot rows (B×c).
+            index: not used.
+
+        Returns:
+            The mean cross-entropy, a scalar.
+
+        Raises:
+            ValueError: naming the argument that is wrong.
+
+        Source: Sablayrolles et al., arXiv 1609.06753; used from Chapter 11.
+        """
+        y, _ = self.check(u, labels, index)
+        if y.ndim == 1:
+            return F.cross_entropy(u, y)
+        return F.binary_cross_entropy_with_logits(u, y.to(u.dtype))

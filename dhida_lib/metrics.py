@@ -1,0 +1,510 @@
+"""How good is a ranking by Hamming distance? The measures of §4.2, built in Chapter 3.
+
+K bits give only K+1 distances, so thousands of database items share one distance, and the order inside such a
+tie is an accident. The measures here are therefore *expected values over all tie orders*, computed exactly.
+All of them follow from two histograms per query: how many items, and how many relevant items, lie at each
+distance (`ranking_histograms`).
+
+Notation, for one query and one distance: c items, p of them relevant; before this distance n items, r of them
+relevant. R is the number of relevant items, H(x) = 1 + 1/2 + … + 1/x.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dhida_lib._validate import bad, choice, positive_int
+from dhida_lib.similarity import as_labels
+
+__all__ = [
+    "PrecisionRecall",
+    "average_precision",
+    "evaluate",
+    "hamming_distance",
+    "map_bounds",
+    "mean_average_precision",
+    "precision_at_n",
+    "precision_recall_curve",
+    "precision_within_radius",
+    "ranking_histograms",
+]
+
+ArrayLike = Tensor | np.ndarray
+
+# Query-database pairs held in memory at once. About 20 bytes each: a block should stay near the cache.
+_PAIRS = 1 << 19
+
+
+class PrecisionRecall(NamedTuple):
+    """A precision-recall curve by Hamming radius, means over the queries.
+
+    Attributes:
+        radius: 0, 1, …, K (int64, K+1).
+        precision: share of relevant items among those within the radius (float64, K+1).
+        recall: share of the relevant items that lie within the radius (float64, K+1).
+
+    Source: §4.2, Figs. 3–5; built in Chapter 3.
+    """
+
+    radius: Tensor
+    precision: Tensor
+    recall: Tensor
+
+
+def hamming_distance(q: ArrayLike, d: ArrayLike) -> Tensor:
+    """Number of differing bits for every pair of codes: (K − h·h')/2.
+
+    The whole table is built; for the measures of a large database use the other functions here.
+
+    Args:
+        q: query codes of ±1 (nq×K).
+        d: database codes of ±1 (nd×K).
+
+    Returns:
+        Distances 0…K (int64, nq×nd).
+
+    Raises:
+        ValueError: if a code is not ±1, a side is empty, or the two have different numbers of bits.
+
+    Source: §3.4, with ½(K − hᵀh') for the misprinted formula; built in Chapter 3.
+    """
+    q, d = _codes(q, d)
+    return _distance(q, d).long()
+
+
+def ranking_histograms(
+    q: ArrayLike, d: ArrayLike, q_labels: ArrayLike, d_labels: ArrayLike
+) -> tuple[Tensor, Tensor]:
+    """Count, for each query, the items and the relevant items at every Hamming distance.
+
+    An item is relevant if it shares a label with the query. Items that agree in code and labels are counted
+    together, and pairs are taken a block at a time: memory does not grow with their number.
+
+    Args:
+        q: query codes of ±1 (nq×K).
+        d: database codes of ±1 (nd×K).
+        q_labels: class ids (nq,) or multi-hot rows (nq×c) of the queries.
+        d_labels: the same for the database, (nd,) or (nd×c).
+
+    Returns:
+        Two int64 tensors nq×(K+1): all items, and relevant items, at distance 0…K.
+
+    Raises:
+        ValueError: if codes are not ±1 or have different numbers of bits, a side is empty,
+            or labels do not fit.
+
+    Source: §4.2; built in Chapter 3.
+    """
+    q, d = _codes(q, d)
+    q_y, d_y = _labels(q_labels, d_labels, q, d)
+    q, q_y, _, row = _distinct(q, q_y)
+    d, d_y, weight, _ = _distinct(d, d_y)
+    bins = q.shape[1] + 1
+    rows, columns = min(256, len(q)), max(1, _PAIRS // 256)
+    table = torch.zeros(len(q), 2 * bins, dtype=torch.float64, device=q.device)  # not relevant, then relevant
+    for a, y, sums in zip(q.split(rows), q_y.split(rows), table.split(rows), strict=True):
+        for b, b_y, w in zip(d.split(columns), d_y.split(columns), weight.split(columns), strict=True):
+            index = _distance(a, b).add_(_relevance(y, b_y), alpha=bins).long()  # rows×columns
+            sums.scatter_add_(1, index, w.double().expand(len(a), -1))
+    both = table.long()[row].view(-1, 2, bins)  # nq×2×(K+1)
+    return both.sum(dim=1), both[:, 1]
+
+
+def average_precision(
+    q: ArrayLike,
+    d: ArrayLike,
+    q_labels: ArrayLike,
+    d_labels: ArrayLike,
+    k: int | None = None,
+    ties: str = "expected",
+) -> Tensor:
+    """AP@k of every query: the mean of hit number / rank over the hits in the first k ranks.
+
+    As in the field, the divisor is the number of relevant items *inside the top k*. When a tie is cut at k
+    this number is random too, and the expectation runs over it (a hypergeometric distribution).
+
+    Args:
+        q: query codes of ±1 (nq×K).
+        d: database codes of ±1 (nd×K).
+        q_labels: class ids (nq,) or multi-hot rows (nq×c).
+        d_labels: class ids (nd,) or multi-hot rows (nd×c).
+        k: ranks that count; ``None``, or more than the database holds, means all.
+        ties: ``"expected"`` averages over all orders of tied items, exactly; ``"stable"`` keeps the order of
+            the database inside a tie, as ``np.argsort(kind="stable")`` does.
+
+    Returns:
+        AP of each query (float64, nq); 0 where no relevant item is in reach.
+
+    Raises:
+        ValueError: as `ranking_histograms`, or if ``k`` is not a positive integer or ``ties`` is unknown.
+
+    Source: §4.2; built in Chapter 3.
+    """
+    k = None if k is None else positive_int("k", k)
+    if choice("ties", ties, ("expected", "stable")) == "expected":
+        return _expected_ap(*ranking_histograms(q, d, q_labels, d_labels), k)
+    q, d = _codes(q, d)
+    q_y, d_y = _labels(q_labels, d_labels, q, d)
+    rows = max(1, _PAIRS // len(d))
+    blocks = []
+    for a, y in zip(q.split(rows), q_y.split(rows), strict=True):
+        order = _distance(a, d).sort(dim=1, stable=True).indices[:, :k]  # a×k
+        hit = _relevance(y, d_y).gather(1, order).double()  # a×k
+        found = hit.cumsum(dim=1)
+        rank = torch.arange(1, hit.shape[1] + 1, device=hit.device)
+        blocks.append((hit * found / rank).sum(dim=1) / found[:, -1].clamp(min=1))
+    return torch.cat(blocks)
+
+
+def mean_average_precision(
+    q: ArrayLike,
+    d: ArrayLike,
+    q_labels: ArrayLike,
+    d_labels: ArrayLike,
+    k: int | None = None,
+    ties: str = "expected",
+) -> float:
+    """mAP@k: the mean of `average_precision` over the queries; a query without a relevant item counts 0.
+
+    Args:
+        q: query codes of ±1 (nq×K).
+        d: database codes of ±1 (nd×K).
+        q_labels: class ids (nq,) or multi-hot rows (nq×c).
+        d_labels: class ids (nd,) or multi-hot rows (nd×c).
+        k: ranks that count; ``None`` means all.
+        ties: ``"expected"`` or ``"stable"``, see `average_precision`.
+
+    Returns:
+        A number in [0, 1].
+
+    Raises:
+        ValueError: as `average_precision`.
+
+    Source: §4.2; built in Chapter 3.
+    """
+    return float(average_precision(q, d, q_labels, d_labels, k, ties).mean())
+
+
+def map_bounds(q: ArrayLike, d: ArrayLike, q_labels: ArrayLike, d_labels: ArrayLike) -> tuple[float, float]:
+    """The smallest and the largest mAP (over all ranks) that some order of the tied items gives.
+
+    Args:
+        q: query codes of ±1 (nq×K).
+        d: database codes of ±1 (nd×K).
+        q_labels: class ids (nq,) or multi-hot rows (nq×c).
+        d_labels: class ids (nd,) or multi-hot rows (nd×c).
+
+    Returns:
+        (pessimistic, optimistic): relevant items last, or first, inside every tie.
+
+    Raises:
+        ValueError: as `ranking_histograms`.
+
+    Source: §4.2; built in Chapter 3.
+    """
+    return _bounds(*ranking_histograms(q, d, q_labels, d_labels))
+
+
+def precision_recall_curve(
+    q: ArrayLike, d: ArrayLike, q_labels: ArrayLike, d_labels: ArrayLike
+) -> PrecisionRecall:
+    """Precision and recall of the items within Hamming radius 0, 1, …, K, means over the queries.
+
+    A ball that holds no item has precision 0. A query without any relevant item has recall 0.
+
+    Args:
+        q: query codes of ±1 (nq×K).
+        d: database codes of ±1 (nd×K).
+        q_labels: class ids (nq,) or multi-hot rows (nq×c).
+        d_labels: class ids (nd,) or multi-hot rows (nd×c).
+
+    Returns:
+        The curve, three tensors of length K+1.
+
+    Raises:
+        ValueError: as `ranking_histograms`.
+
+    Source: §4.2, Figs. 3–5; built in Chapter 3.
+    """
+    return _curve(*ranking_histograms(q, d, q_labels, d_labels))
+
+
+def precision_at_n(
+    q: ArrayLike, d: ArrayLike, q_labels: ArrayLike, d_labels: ArrayLike, n: int | Sequence[int]
+) -> float | Tensor:
+    """P@N: the expected share of relevant items among the first n, mean over the queries.
+
+    Args:
+        q: query codes of ±1 (nq×K).
+        d: database codes of ±1 (nd×K).
+        q_labels: class ids (nq,) or multi-hot rows (nq×c).
+        d_labels: class ids (nd,) or multi-hot rows (nd×c).
+        n: number of returned items, or several such numbers, each at most nd.
+
+    Returns:
+        A float for one n; for a sequence, a float64 tensor as long as it.
+
+    Raises:
+        ValueError: as `ranking_histograms`, or if an ``n`` is not an integer from 1 to nd.
+
+    Source: §4.2, Figs. 7–9; built in Chapter 3.
+    """
+    ns = _numbers(n)
+    counts, relevant = ranking_histograms(q, d, q_labels, d_labels)
+    if max(ns) > len(d):
+        raise bad("n", max(ns), f"at most the size of the database, {len(d)}")
+    values = _precision_at(counts, relevant, ns)
+    return values if np.ndim(n) else float(values)
+
+
+def precision_within_radius(
+    q: ArrayLike, d: ArrayLike, q_labels: ArrayLike, d_labels: ArrayLike, radius: int = 2
+) -> float:
+    """P@H≤radius: the share of relevant items among those within the radius, mean over the queries.
+
+    A query whose ball is empty counts 0.
+
+    Args:
+        q: query codes of ±1 (nq×K).
+        d: database codes of ±1 (nd×K).
+        q_labels: class ids (nq,) or multi-hot rows (nq×c).
+        d_labels: class ids (nd,) or multi-hot rows (nd×c).
+        radius: largest Hamming distance that is returned; K or more returns everything.
+
+    Returns:
+        A number in [0, 1].
+
+    Raises:
+        ValueError: as `ranking_histograms`, or if ``radius`` is not an integer ≥ 0.
+
+    Source: §4.2, Fig. 6; built in Chapter 3.
+    """
+    _radius(radius)
+    precision = precision_recall_curve(q, d, q_labels, d_labels).precision
+    return float(precision[min(radius, len(precision) - 1)])
+
+
+def evaluate(
+    q: ArrayLike,
+    d: ArrayLike,
+    q_labels: ArrayLike,
+    d_labels: ArrayLike,
+    k: int | None = None,
+    n: int | Sequence[int] = (1, 10, 50, 100, 200, 500, 1000),
+    radius: int = 2,
+) -> dict[str, Any]:
+    """Every measure of this module from one pass over the codes, ready for a JSON record.
+
+    Args:
+        q: query codes of ±1 (nq×K).
+        d: database codes of ±1 (nd×K).
+        q_labels: class ids (nq,) or multi-hot rows (nq×c).
+        d_labels: class ids (nd,) or multi-hot rows (nd×c).
+        k: ranks that count for mAP; ``None`` means all.
+        n: the numbers of P@N; those larger than the database are dropped.
+        radius: the Hamming radius of P@H≤radius.
+
+    Returns:
+        A dictionary of plain numbers, lists and strings: ``map``, ``map_pessimistic`` and ``map_optimistic``
+        (``None`` unless ``k`` is), ``precision_at_n`` (``n``, ``values``), ``precision_recall`` (``radius``,
+        ``precision``, ``recall``), ``precision_within_radius``, ``empty_balls`` (share of queries that find
+        nothing within ``radius``), ``radius``, ``queries``, ``database``, ``bits``, ``k``, ``ties``.
+
+    Raises:
+        ValueError: as the single functions; an ``n`` beyond the database is no error here.
+
+    Source: §4.2; built in Chapter 3.
+    """
+    k = None if k is None else positive_int("k", k)
+    ns = _numbers(n)
+    _radius(radius)
+    counts, relevant = ranking_histograms(q, d, q_labels, d_labels)
+    size, bits = len(d), counts.shape[1] - 1
+    ns = [x for x in ns if x <= size]
+    low, high = _bounds(counts, relevant) if k is None else (None, None)
+    curve = _curve(counts, relevant)
+    return {
+        "map": float(_expected_ap(counts, relevant, k).mean()),
+        "map_pessimistic": low,
+        "map_optimistic": high,
+        "precision_at_n": {"n": ns, "values": _precision_at(counts, relevant, ns).tolist()},
+        "precision_recall": {name: values.tolist() for name, values in curve._asdict().items()},
+        "precision_within_radius": float(curve.precision[min(radius, bits)]),
+        "empty_balls": float((counts[:, : radius + 1].sum(dim=1) == 0).double().mean()),
+        "radius": radius,
+        "queries": len(counts),
+        "database": size,
+        "bits": bits,
+        "k": k,
+        "ties": "expected",
+    }
+
+
+# ---- the measures, from the histograms `counts` and `relevant` (nq×(K+1)) ----
+
+
+def _before(counts: Tensor) -> Tensor:
+    """How many items come before each distance: n from the c, r from the p."""
+    return counts.cumsum(dim=1) - counts
+
+
+def _harmonic(size: int, device: torch.device) -> Tensor:
+    """H(0), H(1), …, H(size)."""
+    steps = 1 / torch.arange(1, size + 1, dtype=torch.float64, device=device)
+    return torch.cat([steps.new_zeros(1), steps.cumsum(dim=0)])
+
+
+def _expected_ap(counts: Tensor, relevant: Tensor, k: int | None) -> Tensor:
+    """Expected AP@k of every query.
+
+    Slot t of a tie is relevant with probability p/c; then the t−1 slots before it hold (t−1)(p−1)/(c−1)
+    relevant items on average. Summed over the c slots this is `_gain`. The tie that holds rank k shows only
+    its first m slots; they hold J relevant items, and J is hypergeometric.
+    """
+    size = int(counts[0].sum())
+    k = size if k is None else min(k, size)
+    H = _harmonic(size, counts.device)
+    log_factorial = torch.lgamma(torch.arange(1, size + 2, dtype=torch.float64, device=counts.device))
+    c, p, n, r, end = counts, relevant, _before(counts), _before(relevant), counts.cumsum(dim=1)
+    whole = end < k  # ties that end before rank k; the next one holds it
+    A = torch.where(whole, _gain(p, c, n, r, H[end] - H[n]), 0.0).sum(dim=1, keepdim=True)  # nq×1
+    last = whole.sum(dim=1, keepdim=True)
+    c, p, n, r = (x.gather(1, last) for x in (c, p, n, r))  # from here on of that tie, nq×1
+    m = k - n
+    low, high = (m - (c - p)).clamp(min=0), torch.minimum(m, p)  # J lies between them
+    steps = torch.arange(int((high - low).max()) + 1, device=counts.device)
+    blocks = []
+    for i in torch.arange(len(m), device=m.device).split(max(1, _PAIRS // len(steps))):
+        j = torch.minimum(low[i] + steps, high[i])  # i×steps
+        log_p = -sum(log_factorial[x] for x in (j, p[i] - j, m[i] - j, (c - p - m)[i] + j))
+        log_p = torch.where(low[i] + steps <= high[i], log_p, -torch.inf)
+        hits = A[i] + _gain(j, m[i], n[i], r[i], (H[k] - H[n])[i])
+        blocks.append((log_p.softmax(dim=1) * hits / (r[i] + j).clamp(min=1)).sum(dim=1))
+    return torch.cat(blocks)
+
+
+def _gain(p: Tensor, c: Tensor, n: Tensor, r: Tensor, h: Tensor) -> Tensor:
+    """Expected sum of hit number / rank over c tied slots with p relevant items; h = H(n+c) − H(n)."""
+    p, c = p.double(), c.double()
+    rho = (p - 1) / (c - 1).clamp(min=1)
+    return p / c.clamp(min=1) * ((r + 1) * h + rho * (c - (n + 1) * h))
+
+
+def _bounds(counts: Tensor, relevant: Tensor) -> tuple[float, float]:
+    """Pessimistic and optimistic mAP: inside a tie the q = c−p others come first, or last."""
+    H = _harmonic(int(counts[0].sum()), counts.device)
+    c, p, n, r = counts, relevant, _before(counts), _before(relevant)
+    q = c - p
+    R = relevant.sum(dim=1).clamp(min=1)
+    worst = (p + (r - n - q) * (H[n + c] - H[n + q])).sum(dim=1) / R
+    best = (p + (r - n) * (H[n + p] - H[n])).sum(dim=1) / R
+    return float(worst.mean()), float(best.mean())
+
+
+def _curve(counts: Tensor, relevant: Tensor) -> PrecisionRecall:
+    """Precision and recall within each radius."""
+    found, hits = counts.cumsum(dim=1), relevant.cumsum(dim=1).double()
+    precision = hits / found.clamp(min=1)
+    recall = hits / hits[:, -1:].clamp(min=1)
+    radius = torch.arange(counts.shape[1], device=counts.device)
+    return PrecisionRecall(radius, precision.mean(dim=0), recall.mean(dim=0))
+
+
+def _precision_at(counts: Tensor, relevant: Tensor, ns: list[int]) -> Tensor:
+    """Expected P@n for every n: r hits before the tie that holds rank n, and its share p/c of the rest."""
+    n = torch.tensor(ns, dtype=torch.int64, device=counts.device)
+    tie = torch.searchsorted(counts.cumsum(dim=1), n.expand(len(counts), -1).contiguous())  # nq×|n|
+    c, p, before, r = (x.gather(1, tie) for x in (counts, relevant, _before(counts), _before(relevant)))
+    return ((r + (n - before) * (p.double() / c)) / n).mean(dim=0)
+
+
+# ---- codes and labels ----
+
+
+def _distance(q: Tensor, d: Tensor) -> Tensor:
+    """Hamming distances in float32, exact: one matrix product, whatever autocast says."""
+    with torch.autocast(q.device.type, enabled=False):
+        return torch.addmm(q.new_tensor(q.shape[1] / 2), q, d.T, alpha=-0.5)  # nq×nd
+
+
+def _relevance(q_y: Tensor, d_y: Tensor) -> Tensor:
+    """1 where query and item share a label, else 0 (float32, nq×nd)."""
+    if q_y.ndim == 1:
+        return torch.eq(q_y[:, None], d_y, out=q_y.new_empty(len(q_y), len(d_y)))  # no detour over bool
+    return (q_y @ d_y.T).clamp_(max=1)
+
+
+def _distinct(codes: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The distinct (code, labels) rows, how often each occurs, and which of them each row is."""
+    bits, key = codes > 0, labels.long()
+    if labels.ndim == 2:
+        bits, key = torch.cat([bits, labels > 0], dim=1), torch.zeros_like(key[:, 0])
+    for part in bits.split(31, dim=1):  # 31 bits and the number of a row fit into an int64
+        powers = 2.0 ** torch.arange(part.shape[1], dtype=torch.float64, device=part.device)
+        key = (key << 31) + (part.double() @ powers).long()
+        _, key, count = key.unique(return_inverse=True, return_counts=True)
+    example = torch.empty_like(count)
+    example[key] = torch.arange(len(key), device=key.device)  # any of the equal rows
+    return codes.index_select(0, example), labels.index_select(0, example), count, key
+
+
+def _tensor(name: str, x: Any) -> Tensor:
+    """A tensor without gradient; an array is copied, because torch dislikes read-only and flipped ones."""
+    try:
+        return x.detach() if isinstance(x, Tensor) else torch.as_tensor(np.array(x))
+    except (TypeError, ValueError) as error:
+        raise bad(name, type(x).__name__, "a tensor or an array of numbers") from error
+
+
+def _codes(q: Any, d: Any) -> tuple[Tensor, Tensor]:
+    """Check codes of both sides and bring them to float32 on the device of `q`."""
+    sides = []
+    for name, x in (("q", _tensor("q", q)), ("d", _tensor("d", d))):
+        if x.ndim != 2 or x.numel() == 0:
+            raise bad(name, f"shape {tuple(x.shape)}", "codes (n×bits), n and bits at least 1")
+        if x.dtype == torch.bool or x.is_complex() or not bool((x.abs() == 1).all()):
+            raise bad(name, f"other values ({x.dtype})", "codes of −1 and +1 only; apply `sign` first")
+        sides.append(x)
+    q, d = sides
+    if q.shape[1] != d.shape[1]:
+        raise bad("d", f"{d.shape[1]} bits", f"codes of as many bits as `q` has, {q.shape[1]}")
+    device = q.device if q.device.type == "cuda" else torch.device("cpu")  # elsewhere float64 may be missing
+    return q.to(device, torch.float32), d.to(device, torch.float32)
+
+
+def _labels(q_labels: Any, d_labels: Any, q: Tensor, d: Tensor) -> tuple[Tensor, Tensor]:
+    """Check labels against the codes and bring them to float32: renumbered class ids, or multi-hot rows."""
+    sides = []
+    for name, y, codes in (("q_labels", q_labels, q), ("d_labels", d_labels, d)):
+        y = as_labels(_tensor(name, y), name)
+        if len(y) != len(codes):
+            raise bad(name, f"{len(y)} labels", f"one label for each of the {len(codes)} codes")
+        sides.append(y.to(codes.device))
+    q_y, d_y = sides
+    if q_y.shape[1:] != d_y.shape[1:]:
+        need = f"labels of the same form as `q_labels` {tuple(q_y.shape)}"
+        raise bad("d_labels", f"shape {tuple(d_y.shape)}", need)
+    if q_y.ndim == 1:  # ids 0, 1, 2, … are exact in float32
+        _, ids = torch.cat([q_y, d_y]).unique(return_inverse=True)
+        q_y, d_y = ids.split([len(q_y), len(d_y)])
+    return q_y.float(), d_y.float()
+
+
+def _numbers(n: Any) -> list[int]:
+    """The `n` of P@N as a list of integers ≥ 1."""
+    n = n.tolist() if isinstance(n, (Tensor, np.ndarray, np.generic)) else n
+    ns = list(n) if isinstance(n, Sequence) and not isinstance(n, str) else [n]
+    if not ns:
+        raise bad("n", n, "one or more positive integers")
+    return [positive_int("n", x) for x in ns]
+
+
+def _radius(radius: Any) -> None:
+    """Refuse a radius that is not an integer ≥ 0."""
+    if isinstance(radius, bool) or not isinstance(radius, int) or radius < 0:
+        raise bad("radius", radius, "an integer ≥ 0")

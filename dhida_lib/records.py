@@ -1,0 +1,134 @@
+"""What a run measured, under which protocol: one JSON file per run (tables and figures are drawn from them).
+
+Built in Chapter 11, used in Chapters 13 to 16.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from dataclasses import asdict, dataclass, field, fields
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dhida_lib._files import read_json, write_json
+from dhida_lib._validate import bad
+
+__all__ = ["Record", "load_record", "load_records", "machine", "save_record"]
+
+
+@dataclass(frozen=True)
+class Record:
+    """One run's result, with all that is needed to judge and to repeat it.
+
+    Args:
+        config: the run's settings (a `RunConfig` as a dictionary).
+        protocol: the data: set, protocol, sizes, split seed, k (`RetrievalData.protocol_record`).
+        metrics: the dictionary of `metrics.evaluate`: expected mAP with its bounds, curves, P@H≤2, tie rule.
+        history: one row per epoch (`History.epochs`).
+        seconds: training time in seconds.
+        machine: the machine, in words (`machine`).
+        version: version of dhida_lib.
+        created: when, in UTC (ISO 8601).
+        note: anything else that a reader must know, for example which weights the backbone started from.
+
+    Source: DESIGN's "Records"; built in Chapter 11.
+    """
+
+    config: dict[str, Any]
+    protocol: dict[str, Any]
+    metrics: dict[str, Any]
+    history: list[dict[str, float]]
+    seconds: float
+    machine: dict[str, Any]
+    version: str
+    created: str = field(default_factory=lambda: datetime.now(timezone.utc).isoformat(timespec="seconds"))
+    note: str = ""
+
+
+def machine() -> dict[str, Any]:
+    """Describe the machine in words that mean something to a stranger; no host name, no path.
+
+    Returns:
+        Processor, its cores, threads that torch uses, GPU (or None), versions of Python and torch.
+
+    Source: ours; built in Chapter 11.
+    """
+    return {
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name(0) if torch.cuda.is_available() else None,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+    }
+
+
+def _processor() -> str:
+    """The processor's model name where the system tells it, else its architecture."""
+    info = Path("/proc/cpuinfo")
+    if info.is_file() and (found := re.search(r"^model name\s*:\s*(.+)$", info.read_text(), re.MULTILINE)):
+        return found[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def save_record(record: Record, path: str | os.PathLike[str]) -> Path:
+    """Write a record as JSON, whole or not at all.
+
+    Args:
+        record: what was measured.
+        path: the file to write.
+
+    Returns:
+        The path.
+
+    Source: ours; built in Chapter 11.
+    """
+    return write_json(path, asdict(record))
+
+
+def load_record(path: str | os.PathLike[str]) -> Record:
+    """Read one record.
+
+    Args:
+        path: the JSON file.
+
+    Returns:
+        The record.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if the file is damaged or is no record.
+
+    Source: ours; used in Chapter 13.
+    """
+    content = read_json(path)
+    names = {f.name for f in fields(Record)}
+    if not isinstance(content, dict) or set(content) != names:
+        raise ValueError(f"{path} is not a record: it needs exactly the keys {', '.join(sorted(names))}.")
+    return Record(**content)
+
+
+def load_records(folder: str | os.PathLike[str], **config: Any) -> list[Record]:
+    """Read the records of a folder.
+
+    Args:
+        folder: where the JSON files lie (not below).
+        config: keep only records whose config has these values, e.g. ``bits=16``.
+
+    Returns:
+        The records in the order of their file names; an empty list if there is none.
+
+    Raises:
+        ValueError: if ``folder`` is not a folder, or a file is damaged or is no record.
+
+    Source: ours; used in Chapter 13.
+    """
+    if not Path(folder).is_dir():
+        raise bad("folder", str(folder), "a folder of records")
+    records = [load_record(path) for path in sorted(Path(folder).glob("*.json"))]
+    return [r for r in records if all(r.config.get(k) == v for k, v in config.items())]

@@ -1,0 +1,288 @@
+"""One run, described in one place: data, network, loss, training. The book's profiles are such runs.
+
+`RunConfig` is what the command line, the notebooks and the records all speak. Built in Chapter 11.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dhida_lib._validate import bad, choice
+from dhida_lib.data import RetrievalData, load_dataset
+from dhida_lib.losses import HashLoss, build_loss
+from dhida_lib.metrics import evaluate
+from dhida_lib.models import HashNetwork
+from dhida_lib.quantization import one_hot_codes, sign
+from dhida_lib.records import Record, machine
+from dhida_lib.training import Callback, TrainConfig, outputs, seed_everything, train
+
+__all__ = ["PROFILES", "RunConfig", "build", "hold_out", "measure", "run", "start"]
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that decides a run. The defaults are the paper's system on the paper's CIFAR-10.
+
+    Args:
+        dataset: name of the data set, see `load_dataset`.
+        protocol: name of its protocol; None takes its first.
+        split_seed: seed of the split.
+        held_out: share of the training images cut off for validation, see `hold_out`; 0 measures on the
+            queries.
+        method: name of the loss, a key of `LOSSES`; ``"classifier"`` trains a classifier and measures its
+            one-hot code.
+        bits: K, the length of the code.
+        backbone: see `HashNetwork`, as are the next six.
+        attention: attention between the backbone's last map and pooling.
+        weights: start of the backbone.
+        init_std: standard deviation of the hash layer's start.
+        reduce: axis of max and mean in the attention map.
+        fusion: how the two branches are joined.
+        width: width of the narrow network.
+        pairs: ``"bank"`` (codes of all training images) or ``"batch"``.
+        loss_options: the loss's own arguments, such as ``{"gamma": 0.1}``.
+        train: how to train.
+
+    Raises:
+        ValueError: if ``pairs`` is unknown; other values are checked where they are used.
+
+    Source: §4; built in Chapter 11.
+    """
+
+    dataset: str = "cifar10"
+    protocol: str | None = None
+    split_seed: int = 0
+    held_out: float = 0.0
+    method: str = "dhida"
+    bits: int = 16
+    backbone: str = "resnet18"
+    attention: str = "ida"
+    weights: str | None = "imagenet"
+    init_std: float = 0.1
+    reduce: str = "column"
+    fusion: str = "sum"
+    width: int = 16
+    pairs: str = "bank"
+    loss_options: dict[str, Any] = field(default_factory=dict)
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+    def __post_init__(self) -> None:
+        choice("pairs", self.pairs, ("bank", "batch"))
+
+    def change(self, **values: Any) -> RunConfig:
+        """A copy with other values; the fields of `TrainConfig` may be named directly.
+
+        Args:
+            values: for example ``bits=32, epochs=4``.
+
+        Returns:
+            The changed configuration.
+
+        Raises:
+            ValueError: if a name is not a setting.
+
+        Source: ours; built in Chapter 11.
+        """
+        own = {f.name for f in fields(self)}
+        inner = {f.name for f in fields(self.train)}
+        unknown = sorted(set(values) - own - inner)
+        if unknown:
+            raise bad("setting", unknown[0], "one of " + ", ".join(sorted((own | inner) - {"train"})))
+        mine = {k: v for k, v in values.items() if k in own}
+        training = {k: v for k, v in values.items() if k in inner}
+        changed = replace(self, **mine)
+        return replace(changed, train=replace(changed.train, **training)) if training else changed
+
+    def as_dict(self) -> dict[str, Any]:
+        """The settings as a dictionary that JSON can hold.
+
+        Returns:
+            One entry per field; ``train`` is a dictionary.
+
+        Source: ours; built in Chapter 11.
+        """
+        return asdict(self)
+
+
+_FAST = RunConfig(
+    dataset="fashion-mini",
+    backbone="narrow-resnet",
+    weights=None,
+    train=TrainConfig(epochs=16, batch_size=64, lr=5e-4, schedule="cosine", warmup=0.5, augment="flip"),
+)
+
+PROFILES: dict[str, RunConfig] = {
+    "fast": _FAST,
+    "long": _FAST.change(epochs=60, augment="flip-shift"),
+    "full": RunConfig(),
+}
+"""The book's settings by name. ``"fast"``: the shipped images on a laptop, under a minute. ``"long"``: the same
+network, trained until it is good (the checkpoint that ships). ``"full"``: the paper's, on a GPU."""
+
+
+def start(profile: str = "fast", seed: int = 0) -> RunConfig:
+    """Open a chapter: choose the profile, seed torch, and say what this machine is.
+
+    Args:
+        profile: ``"fast"`` or ``"full"``.
+        seed: seed of torch's generators.
+
+    Returns:
+        The profile's settings.
+
+    Raises:
+        ValueError: if there is no such profile.
+
+    Source: ours; the first cell of every chapter.
+    """
+    from dhida_lib import __version__
+    from dhida_lib.plots import use_style
+
+    config = PROFILES[choice("profile", profile, PROFILES)]
+    seed_everything(seed)
+    use_style()
+    gpu = torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
+    version = torch.__version__.split("+")[0]
+    print(f"dhida_lib {__version__} · torch {version} · {gpu or 'CPU'} · profile {profile!r}")
+    if profile == "full" and gpu is None:
+        print('No GPU here: "full" will take days. On Colab: Runtime → Change runtime type → T4 GPU.')
+    return config
+
+
+def hold_out(data: RetrievalData, share: float) -> RetrievalData:
+    """Cut a validation set from the training images, to choose settings by; the queries stay untouched.
+
+    Args:
+        data: the data.
+        share: which part of the training images becomes validation queries, 0 < share < 1.
+
+    Returns:
+        Data whose queries are the last ``share`` of the training images, and whose training images and
+        database are the others.
+
+    Raises:
+        ValueError: if ``share`` leaves no image on one side.
+
+    Source: the paper has no validation set; used for the settings of Chapter 11.
+    """
+    n = len(data.train)
+    cut = n - round(n * share) if 0 < share < 1 else 0
+    if not 0 < cut < n:
+        raise bad("share", share, f"a share between 0 and 1 that leaves images on both sides of {n}")
+    rest, held = data.train.take(cut), data.train.take(range(cut, n))
+    text = f"Validation: {n - cut:,} of the {n:,} training images ask, the others train and are searched."
+    protocol = replace(
+        data.protocol, name=f"{data.protocol.name}, validation", database_includes_train=True, text=text
+    )
+    return replace(data, protocol=protocol, train=rest, query=held, database=rest)
+
+
+def build(
+    config: RunConfig, root: str | os.PathLike[str] | None = None
+) -> tuple[RetrievalData, HashNetwork, HashLoss]:
+    """Make a run's parts: its data, its network (seeded) and its loss.
+
+    Args:
+        config: the run.
+        root: where the data set lies, if it does not ship.
+
+    Returns:
+        Data, network, loss.
+
+    Raises:
+        ValueError: if a setting is wrong.
+        FileNotFoundError: if the data or the weights are not here.
+
+    Source: Algorithm 1; built in Chapter 11.
+    """
+    data = load_dataset(config.dataset, root=root, seed=config.split_seed, protocol=config.protocol)
+    if config.held_out:
+        data = hold_out(data, config.held_out)
+    bits = data.num_classes if config.method == "classifier" else config.bits
+    seed_everything(config.train.seed)
+    model = HashNetwork(
+        config.backbone,
+        config.attention,
+        bits,
+        weights=config.weights,
+        init_std=config.init_std,
+        in_channels=data.channels,
+        reduce=config.reduce,
+        fusion=config.fusion,
+        width=config.width,
+    )
+    bank = len(data.train) if config.pairs == "bank" and config.method != "classifier" else None
+    loss = build_loss(config.method, bits, bank, data.num_classes, **config.loss_options)
+    return data, model, loss
+
+
+def measure(model: HashNetwork, data: RetrievalData, method: str = "dhida") -> dict[str, Any]:
+    """Encode queries and database, and measure everything that a record holds.
+
+    Args:
+        model: the trained network.
+        data: the data.
+        method: ``"classifier"`` takes one-hot codes of its outputs, every other method sign(u).
+
+    Returns:
+        The dictionary of `metrics.evaluate`, at the protocol's k.
+
+    Source: §4.2; used in Chapters 11 and 13.
+    """
+
+    def to_codes(u: Tensor) -> Tensor:
+        return one_hot_codes(u) if method == "classifier" else sign(u)
+
+    q, d = (to_codes(outputs(model, split)) for split in (data.query, data.database))
+    return evaluate(q, d, data.query.labels, data.database.labels, k=data.protocol.map_k)
+
+
+def run(
+    config: RunConfig,
+    root: str | os.PathLike[str] | None = None,
+    folder: str | os.PathLike[str] | None = None,
+    callbacks: Sequence[Callback] = (),
+    note: str = "",
+) -> tuple[HashNetwork, Record]:
+    """Train and measure: the last epoch counts.
+
+    Args:
+        config: the run.
+        root: where the data set lies, if it does not ship.
+        folder: where to keep the run's state; a run that was killed goes on from there.
+        callbacks: what watches.
+        note: goes into the record.
+
+    Returns:
+        The trained network and the record.
+
+    Raises:
+        ValueError: if a setting is wrong, or the folder holds another run.
+        FileNotFoundError: if the data or the weights are not here.
+
+    Source: Algorithm 1 and §4.2; built in Chapter 11.
+    """
+    from dhida_lib import __version__
+
+    data, model, loss = build(config, root)
+    settings = config.as_dict()
+    about = {**{k: v for k, v in settings.items() if k != "train"}, "data": data.protocol_record()}
+    history = train(model, loss, data.train, config.train, callbacks, folder, about)
+    metrics = measure(model, data, config.method)
+    record = Record(
+        config=settings,
+        protocol=data.protocol_record(),
+        metrics=metrics,
+        history=history.epochs,
+        seconds=round(history.seconds, 2),
+        machine=machine(),
+        version=__version__,
+        note=note,
+    )
+    return model, record

@@ -1,0 +1,450 @@
+"""Algorithm 1: from images to a trained hash network (§3.5 and §4.2; built in Chapter 11).
+
+The trainer knows networks and losses only through their call. It draws every random number of an epoch from
+the pair (seed, epoch), so a run that was killed and resumed is the same run as one that never stopped.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from dhida_lib import checkpoints
+from dhida_lib._validate import bad, choice, positive, positive_int
+from dhida_lib.data import AUGMENTATIONS, Split, batches
+from dhida_lib.metrics import mean_average_precision
+from dhida_lib.quantization import piecewise, quantization_error, sign
+
+__all__ = [
+    "Callback",
+    "History",
+    "Monitor",
+    "PrintLog",
+    "Progress",
+    "TrainConfig",
+    "bit_balance",
+    "encode",
+    "learning_rate",
+    "outputs",
+    "pick_device",
+    "seed_everything",
+    "train",
+]
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How to train. The defaults are the paper's where it gives a value (§4.2), else the field's.
+
+    Args:
+        epochs: passes over the training images; the paper does not say, 150 is usual in the field.
+        batch_size: images per step.
+        lr: RMSProp's learning rate.
+        weight_decay: L2 penalty that RMSProp adds to every gradient.
+        schedule: ``"constant"`` (the paper names no other) or ``"cosine"``: down to 0 at the last step.
+        warmup: epochs during which the rate rises linearly from 0; may be a fraction.
+        augment: what happens to training images, one of ``dhida_lib.data.AUGMENTATIONS``.
+        seed: decides order, augmentation and dropout.
+        device: ``"auto"`` takes a GPU if there is one.
+
+    Raises:
+        ValueError: if a value is wrong.
+
+    Source: §4.2; built in Chapter 11.
+    """
+
+    epochs: int = 150
+    batch_size: int = 128
+    lr: float = 5e-5
+    weight_decay: float = 1e-5
+    schedule: str = "constant"
+    warmup: float = 0.0
+    augment: str = "none"
+    seed: int = 0
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        positive_int("epochs", self.epochs)
+        positive_int("batch_size", self.batch_size)
+        positive("lr", self.lr)
+        positive("weight_decay", self.weight_decay, zero=True)
+        choice("schedule", self.schedule, ("constant", "cosine"))
+        positive("warmup", self.warmup, zero=True)
+        choice("augment", self.augment, AUGMENTATIONS)
+        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
+            raise bad("seed", self.seed, "an integer ≥ 0")
+
+
+@dataclass
+class History:
+    """What a run wrote down: one dictionary per epoch, in order.
+
+    Args:
+        epochs: the rows; every row has ``epoch`` (from 1), ``loss``, ``lr``, ``bit_balance``,
+            ``quantization_error`` and ``seconds``; ``alpha`` and ``beta`` where the network has attention;
+            and what callbacks added.
+
+    Source: ours; built in Chapter 11.
+    """
+
+    epochs: list[dict[str, float]] = field(default_factory=list)
+
+    def column(self, name: str) -> tuple[list[float], list[float]]:
+        """Read one quantity over the run.
+
+        Args:
+            name: for example ``"loss"``.
+
+        Returns:
+            The epochs that have it, and its values.
+
+        Raises:
+            ValueError: if no epoch has it.
+
+        Source: ours; built in Chapter 11.
+        """
+        rows = [row for row in self.epochs if name in row]
+        if not rows:
+            known = sorted({key for row in self.epochs for key in row})
+            raise bad("name", name, "one of " + ", ".join(known))
+        return [row["epoch"] for row in rows], [row[name] for row in rows]
+
+    @property
+    def seconds(self) -> float:
+        """Time spent in the epochs, in seconds, over all sessions of the run."""
+        return sum(row["seconds"] for row in self.epochs)
+
+
+class Callback:
+    """Something that watches a run. Both methods do nothing here; override what you need.
+
+    Source: ours; built in Chapter 11.
+    """
+
+    def on_batch(self, epoch: int, batch: int, batches: int, loss: float) -> None:
+        """Called after every step.
+
+        Args:
+            epoch: the current epoch, from 1.
+            batch: the step within it, from 1.
+            batches: steps per epoch.
+            loss: the step's loss.
+
+        Source: ours; built in Chapter 11.
+        """
+
+    def on_epoch(self, row: dict[str, float], model: nn.Module) -> None:
+        """Called after every epoch, before the checkpoint is written.
+
+        Args:
+            row: the epoch's row of the history; what is added to it is kept.
+            model: the network, in training mode.
+
+        Source: ours; built in Chapter 11.
+        """
+
+
+class PrintLog(Callback):
+    """Print one line per epoch.
+
+    Args:
+        every: print each ``every``-th epoch, and always the first.
+
+    Source: ours; used in Chapter 11.
+    """
+
+    def __init__(self, every: int = 1) -> None:
+        self.every = positive_int("every", every)
+
+    def on_epoch(self, row: dict[str, float], model: nn.Module) -> None:
+        """Print the row. Source: ours; used in Chapter 11."""
+        if row["epoch"] % self.every == 0 or row["epoch"] == 1:
+            shown = {k: v for k, v in row.items() if k not in ("epoch", "lr", "seconds")}
+            values = "  ".join(f"{k.replace('_', ' ')} {v:.3f}" for k, v in shown.items())
+            print(f"epoch {row['epoch']:3.0f}  {values}", flush=True)
+
+
+class Progress(Callback):
+    """A progress bar over all steps, on standard output.
+
+    Args:
+        epochs: how many epochs the run has.
+
+    Source: ours; used in Chapter 11.
+    """
+
+    def __init__(self, epochs: int) -> None:
+        self.epochs = positive_int("epochs", epochs)
+        self.bar: tqdm | None = None
+
+    def on_batch(self, epoch: int, batch: int, batches: int, loss: float) -> None:
+        """Move the bar. Source: ours; used in Chapter 11."""
+        if self.bar is None:
+            total = self.epochs * batches
+            self.bar = tqdm(
+                total=total, initial=(epoch - 1) * batches, file=sys.stdout, leave=False, unit="step"
+            )
+        self.bar.set_description(f"epoch {epoch}/{self.epochs}, loss {loss:.3f}", refresh=False)
+        self.bar.update()
+        if (epoch, batch) == (self.epochs, batches):
+            self.bar.close()
+
+
+class Monitor(Callback):
+    """Measure the expected mAP as the run goes on. It only watches: nothing is chosen by it.
+
+    Args:
+        query: the queries, best cut from images that the final number does not use.
+        database: the images to search.
+        every: measure each ``every``-th epoch.
+
+    Source: §4.2; used in Chapter 11.
+    """
+
+    def __init__(self, query: Split, database: Split, every: int = 1) -> None:
+        self.query, self.database, self.every = query, database, positive_int("every", every)
+
+    def on_epoch(self, row: dict[str, float], model: nn.Module) -> None:
+        """Add ``map`` to the row. Source: §4.2; used in Chapter 11."""
+        if row["epoch"] % self.every == 0:
+            q, d = encode(model, self.query), encode(model, self.database)
+            row["map"] = mean_average_precision(q, d, self.query.labels, self.database.labels)
+
+
+def pick_device(device: str = "auto") -> torch.device:
+    """Turn a device's name into a device.
+
+    Args:
+        device: ``"auto"`` (a GPU if there is one) or a name that torch knows, such as ``"cuda:1"``.
+
+    Returns:
+        The device.
+
+    Raises:
+        ValueError: if torch does not know the name or has no such device.
+
+    Source: ours; used in Chapter 11.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        found = torch.device(device)
+        torch.empty(0, device=found)
+    except (RuntimeError, AssertionError) as error:
+        raise bad("device", device, "'auto' or a device that torch finds here") from error
+    return found
+
+
+def seed_everything(seed: int) -> None:
+    """Seed torch's generators, which draw initial weights.
+
+    Args:
+        seed: an integer ≥ 0.
+
+    Source: Algorithm 1; used in Chapter 11.
+    """
+    torch.manual_seed(seed)
+
+
+def learning_rate(config: TrainConfig, step: int, steps_per_epoch: int) -> float:
+    """The learning rate of a step.
+
+    Args:
+        config: base rate, schedule, warm-up and number of epochs.
+        step: the step, from 0, over the whole run.
+        steps_per_epoch: steps in one epoch.
+
+    Returns:
+        The rate.
+
+    Source: §4.2 has a constant rate; built in Chapter 11.
+    """
+    total, warm = config.epochs * steps_per_epoch, config.warmup * steps_per_epoch
+    rate = config.lr if warm == 0 else config.lr * min(1.0, (step + 1) / warm)
+    if config.schedule == "cosine":
+        rate *= 0.5 * (1 + math.cos(math.pi * step / total))
+    return rate
+
+
+def bit_balance(codes: Tensor) -> float:
+    """How far each bit is from being +1 for half of the images.
+
+    Args:
+        codes: ±1 codes (n×K).
+
+    Returns:
+        mean over bits of |mean over images|: 0 if every bit is balanced, 1 if every bit is constant.
+
+    Source: the aim of Eq. (12), measured; built in Chapter 11.
+    """
+    return float(codes.mean(dim=0).abs().mean())
+
+
+def outputs(model: nn.Module, split: Split, batch_size: int = 500) -> Tensor:
+    """The network's outputs u for all images of a split.
+
+    Args:
+        model: the network; it is put into evaluation mode and back.
+        split: the images.
+        batch_size: images per step.
+
+    Returns:
+        u (n×K) on the CPU, float32.
+
+    Source: Eq. (14); built in Chapter 11.
+    """
+    device = next(model.parameters()).device
+    training = model.training
+    model.eval()
+    try:
+        with torch.inference_mode():
+            parts = [model(x.to(device)).float().cpu() for x, _, _ in batches(split, batch_size)]
+    finally:
+        model.train(training)
+    return torch.cat(parts)  # n×K
+
+
+def encode(model: nn.Module, split: Split, batch_size: int = 500) -> Tensor:
+    """The codes of all images of a split: sign(u).
+
+    Args:
+        model: the network; it is put into evaluation mode and back.
+        split: the images.
+        batch_size: images per step.
+
+    Returns:
+        ±1 codes (n×K) on the CPU.
+
+    Source: Eq. (15); built in Chapter 11.
+    """
+    return sign(outputs(model, split, batch_size))
+
+
+def train(
+    model: nn.Module,
+    loss: nn.Module,
+    split: Split,
+    config: TrainConfig,
+    callbacks: Sequence[Callback] = (),
+    folder: str | os.PathLike[str] | None = None,
+    about: dict[str, Any] | None = None,
+) -> History:
+    """Algorithm 1. The model and the loss are changed in place; the state after the last epoch counts.
+
+    Args:
+        model: the network, already initialised (`seed_everything` first).
+        loss: called as ``loss(u, labels, index)``; its ``start_epoch(epoch, epochs)`` is called too, if it
+            has one.
+        split: the training images.
+        config: how to train.
+        callbacks: what watches.
+        folder: where to keep the newest state; if it has one, the run goes on from there.
+        about: what else identifies the run (JSON-able); a state of another run is refused.
+
+    Returns:
+        The history, over all sessions of the run.
+
+    Raises:
+        ValueError: if ``folder`` holds another run's state, or a damaged one.
+        FloatingPointError: if the loss is not a finite number; the last checkpoint stays.
+
+    Source: Algorithm 1; built in Chapter 11.
+    """
+    device = pick_device(config.device)
+    model.to(device).train()
+    loss.to(device).train()
+    optimizer = torch.optim.RMSprop(model.parameters(), lr=config.lr, weight_decay=config.weight_decay)
+    history = History()
+    run = {"config": {k: v for k, v in asdict(config).items() if k != "device"}, "about": about or {}}
+    first = 0
+    if folder is not None and (found := checkpoints.load_state(folder, model, loss, optimizer)):
+        first, saved = found
+        _same_run(saved["run"], run, folder)
+        history.epochs = saved["history"]
+    for epoch in range(first, config.epochs):
+        row = _one_epoch(model, loss, optimizer, split, config, epoch, callbacks)
+        for callback in callbacks:
+            callback.on_epoch(row, model)
+        history.epochs.append(row)
+        if folder is not None:
+            state = {"run": run, "history": history.epochs}
+            checkpoints.save_state(folder, model, loss, optimizer, epoch + 1, state)
+    return history
+
+
+def _one_epoch(
+    model: nn.Module,
+    loss: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    split: Split,
+    config: TrainConfig,
+    epoch: int,
+    callbacks: Iterable[Callback],
+) -> dict[str, float]:
+    """One pass over the training images, and the row that describes it."""
+    start = time.perf_counter()
+    device = next(model.parameters()).device
+    if hasattr(loss, "start_epoch"):
+        loss.start_epoch(epoch, config.epochs)
+    steps = math.ceil(len(split) / config.batch_size)
+    generator = torch.Generator().manual_seed(config.seed * 1_000_003 + epoch)
+    total, seen, lr = 0.0, 0, config.lr
+    produced: list[Tensor] = []
+    gpus = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=gpus):  # dropout draws from the global generators
+        torch.manual_seed(config.seed * 1_000_003 + epoch)
+        loader = batches(split, config.batch_size, shuffle=True, generator=generator, augment=config.augment)
+        for step, (images, labels, index) in enumerate(loader):
+            if len(images) == 1 and steps > 1:
+                continue  # batch normalisation has no variance over one image
+            lr = learning_rate(config, epoch * steps + step, steps)
+            for group in optimizer.param_groups:
+                group["lr"] = lr
+            u = model(images.to(device))  # B×K
+            value = loss(u, labels.to(device), index.to(device))
+            if not torch.isfinite(value):
+                raise FloatingPointError(
+                    f"The loss is {value.item()} in epoch {epoch + 1}, step {step + 1}. A lower `lr` "
+                    f"(now {lr:g}) or a look at the images may help."
+                )
+            optimizer.zero_grad(set_to_none=True)
+            value.backward()
+            optimizer.step()
+            produced.append(u.detach())
+            total, seen = total + value.item() * len(images), seen + len(images)
+            for callback in callbacks:
+                callback.on_batch(epoch + 1, step + 1, steps, value.item())
+    u = torch.cat(produced)  # n×K, as the network gave them in the course of the epoch
+    row = {
+        "epoch": epoch + 1,
+        "loss": total / seen,
+        "lr": lr,
+        "bit_balance": bit_balance(sign(u)),
+        "quantization_error": float(quantization_error(piecewise(u))),
+    }
+    for name, parameter in model.named_parameters():
+        if name.endswith((".alpha", ".beta")):
+            row[name.rsplit(".", 1)[1]] = parameter.item()
+    row["seconds"] = time.perf_counter() - start
+    return row
+
+
+def _same_run(saved: dict[str, Any], now: dict[str, Any], folder: str | os.PathLike[str]) -> None:
+    """Refuse to go on with a state that another run left."""
+    if saved == now:
+        return
+    old, new = ({**run["config"], **run["about"]} for run in (saved, now))
+    keys = [key for key in sorted(set(old) | set(new)) if old.get(key) != new.get(key)]
+    differ = "; ".join(f"{key} was {old.get(key)!r}, is now {new.get(key)!r}" for key in keys)
+    raise ValueError(
+        f"{folder} holds another run's state ({differ}). Choose another folder, or remove this one."
+    )

@@ -1,0 +1,107 @@
+"""The frame of the exercise checks: verdicts, strictness, comparisons."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from dhida_lib import checks, exercises
+from dhida_lib.checks import Wrong, check, exercise, expect, expect_close, known
+
+
+@pytest.fixture(autouse=True)
+def registry(monkeypatch):
+    """A registry with one exercise, 99.1: return twice the argument."""
+    monkeypatch.setattr(checks, "_checks", {})
+
+    @exercise("99.1")
+    def twice(answer):
+        x = torch.randn(3)
+        expect(callable(answer), "the answer should be a function of x")
+        return f"values (largest difference {expect_close(answer(x), 2 * x, 'the double'):.0e})"
+
+
+def test_right(capsys):
+    check("99.1", lambda x: x + x)
+    assert capsys.readouterr().out == "✓ Exercise 99.1: values (largest difference 0e+00)\n"
+
+
+def no_answer(x):
+    raise NotImplementedError
+
+
+@pytest.mark.parametrize("stub", [no_answer, None, ..., lambda x: ..., lambda x: None])
+def test_stub_is_not_attempted(stub, capsys):
+    check("99.1", stub)
+    assert capsys.readouterr().out.startswith("Exercise 99.1: not attempted yet")
+    with pytest.raises(AssertionError, match="not attempted yet"):
+        check("99.1", stub, strict=True)
+
+
+def test_nothing_returned_is_named(capsys):
+    check("99.1", lambda x: None)
+    assert "`return` missing" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (lambda x: 2 * x + 1, "the double differs by up to 1"),
+        (lambda x: 2 * x[:2], r"the double has shape (2,), expected (3,)"),
+        (lambda x: x / 0, "not finite"),
+        (lambda x: "2x", "is a str"),
+        (lambda x: x.no_such, "your code raised AttributeError"),
+        (5, "should be a function"),
+    ],
+)
+def test_wrong_is_explained_and_not_raised(wrong, message, capsys):
+    check("99.1", wrong)
+    out = capsys.readouterr().out
+    assert out.startswith("✗ Exercise 99.1: ")
+    assert message in out
+    assert "hints" in out
+    with pytest.raises(AssertionError, match=r"✗ Exercise 99\.1"):
+        check("99.1", wrong, strict=True)
+
+
+def test_random_numbers_of_the_caller_are_left_alone():
+    torch.manual_seed(7)
+    want = torch.randn(2)
+    torch.manual_seed(7)
+    check("99.1", lambda x: 2 * x)
+    assert torch.equal(torch.randn(2), want)
+
+
+def test_class_is_passed_as_it_is(capsys):
+    seen = []
+    exercise("99.2")(lambda answer: seen.append(answer) or "a class")
+    check("99.2", torch.nn.Linear)
+    assert seen == [torch.nn.Linear]
+
+
+@pytest.mark.parametrize("number", ["99.7", "x.1", "5"])
+def test_unknown_number(number):
+    with pytest.raises(ValueError, match="number"):
+        check(number, no_answer)
+
+
+def test_known_in_order():
+    exercise("99.10")(str)
+    exercise("99.2")(str)
+    assert known(99) == ["99.1", "99.2", "99.10"]
+    assert set(known(99)) <= set(known())
+
+
+def test_expect_close_kinds():
+    assert expect_close(np.float32(2), 2, "x") == 0
+    assert expect_close(torch.empty(0, 3), torch.empty(0, 3), "x") == 0
+    assert expect_close([1.0, 2.0] and np.array([1.0]), torch.tensor([1.000001]), "x") < 1e-5
+    with pytest.raises(Wrong, match="list"):
+        expect_close([1.0], 1.0, "x")
+
+
+def test_chapters_are_found():
+    found = exercises.chapters()
+    assert found == sorted(found)
+    exercises.load(98)  # a chapter without exercises is no error

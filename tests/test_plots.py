@@ -1,0 +1,183 @@
+"""Figures: what reaches the page, and the promised errors."""
+
+from __future__ import annotations
+
+import base64
+import html
+import re
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import torch
+
+from dhida_lib import plots
+
+ALT = "A line that rises from one to two."
+GREY = np.zeros((7, 5), np.uint8)
+RGB = np.zeros((7, 5, 3), np.uint8)
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    yield
+    plt.close("all")
+
+
+@pytest.fixture
+def page(monkeypatch):
+    """What was displayed, as HTML texts."""
+    shown: list[str] = []
+    monkeypatch.setattr(plots, "display", lambda element: shown.append(element.data))
+    return shown
+
+
+def line() -> plt.Figure:
+    fig, ax = plt.subplots(figsize=(3, 2))
+    ax.plot([1, 2])
+    return fig
+
+
+def test_show_gives_a_described_figure_and_closes_it(page):
+    fig = line()
+    plots.show(fig, alt='A "line"\nthat rises, 1 < 2', caption="1 < 2")
+    [text] = page
+    assert html.unescape(re.search(r'alt="([^"]*)"', text)[1]) == 'A "line" that rises, 1 < 2'
+    assert "<figcaption>1 &lt; 2</figcaption>" in text
+    assert not plt.fignum_exists(fig.number)
+    image = base64.b64decode(re.search(r"base64,([^\"]+)", text)[1])
+    assert image.startswith(b"\x89PNG")
+    wide = int.from_bytes(image[16:20], "big")
+    assert abs(int(re.search(r"width:(\d+)px", text)[1]) - wide / 2) <= 1, "two pixels for one of the page"
+
+
+def test_show_width(page):
+    plots.show(line(), alt=ALT, width=123)
+    assert "width:123px" in page[0]
+    assert "figcaption" not in page[0]
+
+
+@pytest.mark.parametrize("alt", ["", "too short", " " * 30, None])
+def test_show_needs_alt(alt):
+    with pytest.raises(ValueError, match="alt"):
+        plots.show(line(), alt=alt)
+
+
+def test_show_needs_a_figure():
+    with pytest.raises(ValueError, match="fig"):
+        plots.show("no figure", alt=ALT)
+
+
+def test_style_tells_lines_apart_without_colour():
+    with matplotlib.rc_context():
+        plots.use_style()
+        cycle = list(matplotlib.rcParams["axes.prop_cycle"])
+    assert len({c["linestyle"] for c in cycle[:4]}) == 4
+    assert len({c["color"] for c in cycle}) == len(cycle)
+
+
+def test_image_grid_marks_differ_in_more_than_colour():
+    fig = plots.image_grid([GREY, RGB, GREY], ["a", "b", "c"], [True, False, None], columns=2)
+    axes = fig.axes
+    assert len(axes) == 4
+    signs = [[t.get_text() for t in ax.texts] for ax in axes]
+    assert signs == [["✓"], ["✗"], [], []]
+    styles = [ax.spines["left"].get_linestyle() for ax in axes[:2]]
+    assert styles[0] != styles[1]
+    assert not axes[2].spines["left"].get_visible()
+    assert [ax.get_title() for ax in axes[:3]] == ["a", "b", "c"]
+
+
+def test_image_grid_errors():
+    with pytest.raises(ValueError, match="images"):
+        plots.image_grid([])
+    with pytest.raises(ValueError, match="titles"):
+        plots.image_grid([GREY], ["a", "b"])
+    with pytest.raises(ValueError, match="marks"):
+        plots.image_grid([GREY], marks=[])
+
+
+def test_gallery():
+    fig = plots.gallery(
+        [GREY, RGB],
+        [[GREY, GREY, RGB], [RGB]],
+        [[True, False, True], [False]],
+        ["q", "r"],
+        [["1", "2", "3"], ["4"]],
+    )
+    assert len(fig.axes) == 2 * 5
+    signs = [t.get_text() for ax in fig.axes for t in ax.texts]
+    assert signs == ["→", "✓", "✗", "✓", "→", "✗"]
+    assert len(plots.gallery([GREY], [[GREY]], [[True]]).axes) == 3
+    with pytest.raises(ValueError, match="results"):
+        plots.gallery([GREY], [], [])
+
+
+def test_heatmap_of_a_tensor():
+    matrix = torch.tensor([[1.0, -2.0, 3.0], [0.5, 0.25, 0.0]], requires_grad=True)
+    fig = plots.heatmap(
+        matrix, title="M", xlabel="i", ylabel="j", annotate=".1f", center=0, xticks=list("abc")
+    )
+    ax = fig.axes[0]
+    assert [t.get_text() for t in ax.texts] == ["1.0", "-2.0", "3.0", "0.5", "0.2", "0.0"]
+    assert (ax.get_title(), ax.get_xlabel(), ax.get_ylabel()) == ("M", "i", "j")
+    _, given = plt.subplots()
+    assert plots.heatmap(np.eye(2), yticks=True, ax=given) is given.get_figure()
+    with pytest.raises(ValueError, match="matrix"):
+        plots.heatmap(np.zeros(3))
+
+
+def test_curve():
+    fig = plots.curve({"a": ([1, 2], [3, 4]), "b": ([1, 2], [4, 3])}, xlabel="n", ylabel="P", ylim=(0, 5))
+    lines = fig.axes[0].lines
+    assert lines[0].get_marker() != lines[1].get_marker()
+    assert [t.get_text() for t in fig.axes[0].get_legend().get_texts()] == ["a", "b"]
+    _, given = plt.subplots()
+    plots.curve({"a": ([1], [2])}, xlabel="n", ylabel="P", markers=False, ax=given)
+    assert given.get_legend() is None
+    with pytest.raises(ValueError, match="series"):
+        plots.curve({}, xlabel="n", ylabel="P")
+    with pytest.raises(ValueError, match="2 x and 1 y"):
+        plots.curve({"a": ([1, 2], [3])}, xlabel="n", ylabel="P")
+
+
+@pytest.mark.parametrize("block", [None, *plots.BLOCKS])
+def test_pipeline_highlights_one_block(block, page):
+    fig = plots.pipeline(block)
+    bold = {t.get_text() for t in fig.axes[0].texts if t.get_weight() == "bold"} - {"IDA"}
+    hot = {"hash": {"hash layer"}, "piecewise": {"f(u)"}, "ida": {"position", "channel"}, None: set()}
+    assert bold == hot.get(block, {block})
+    plt.close(fig)
+    plots.where_we_are(block)
+    alt = html.unescape(re.search(r'alt="([^"]*)"', page[0])[1])
+    assert alt == plots.pipeline_alt(block)
+    assert block is None or alt.endswith(f"Highlighted here: {plots.BLOCKS[block]}.")
+
+
+def test_pipeline_texts_stay_inside_their_boxes():
+    with matplotlib.rc_context():
+        plots.use_style()
+        fig = plots.pipeline()
+        fig.canvas.draw()
+        ax = fig.axes[0]
+        boxes = [
+            p.get_window_extent() for p in ax.patches if isinstance(p, matplotlib.patches.FancyBboxPatch)
+        ]
+        for text in ax.texts:
+            extent = text.get_window_extent()
+            around = [b for b in boxes if b.contains(*((extent.p0 + extent.p1) / 2))]
+            if around:
+                box = min(around, key=lambda b: b.width)
+                assert box.x0 <= extent.x0, text.get_text()
+                assert extent.x1 <= box.x1, text.get_text()
+
+
+def test_pipeline_errors():
+    with pytest.raises(ValueError, match="highlight"):
+        plots.pipeline("no such block")
+    with pytest.raises(ValueError, match="highlight"):
+        plots.pipeline_alt("no such block")

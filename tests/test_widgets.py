@@ -1,0 +1,119 @@
+"""Figures that move: complete without a kernel, described, two on a page."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import pytest
+
+from dhida_lib import plots, widgets
+
+ALTS = [f"A line that ends at the height {k}." for k in range(3)]
+
+
+class Elements(HTMLParser):
+    """The elements of a text as (name, attributes)."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict]] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.found.append((tag, dict(attrs)))
+
+    def all(self, tag: str) -> list[dict]:
+        return [attributes for name, attributes in self.found if name == tag]
+
+
+def frames() -> list:
+    made = []
+    for k in range(3):
+        fig, ax = plt.subplots(figsize=(2, 1.5))
+        ax.plot([0, k])
+        made.append(fig)
+    return made
+
+
+@pytest.fixture
+def page(monkeypatch):
+    shown: list[str] = []
+    monkeypatch.setattr(widgets, "display", lambda element: shown.append(element.data))
+    return shown
+
+
+def test_slider_is_complete_without_a_kernel(page):
+    figures = frames()
+    widgets.frame_slider(figures, ["k = 0", 'k = "1"', "k < 3"], ALTS, "Height & end", start=1)
+    assert not any(plt.fignum_exists(fig.number) for fig in figures)
+    page_ = Elements(page[0])
+    images, [slider], [label], [output] = (page_.all(t) for t in ("img", "input", "label", "output"))
+    assert [image["alt"] for image in images] == ALTS
+    assert [image["data-label"] for image in images] == ["k = 0", 'k = "1"', "k < 3"]
+    assert [("display:block" in image["style"]) for image in images] == [False, True, False]
+    assert all(image["src"].startswith("data:image/png;base64,") for image in images)
+    assert slider["id"] == label["for"] == output["for"]
+    assert (slider["min"], slider["max"], slider["value"]) == ("0", "2", "1")
+    assert slider["aria-valuetext"] == 'k = "1"'
+    assert slider["data-lm-suppress-shortcuts"] == "true"
+    assert "closest('figure')" in slider["oninput"]
+    assert "Height &amp; end" in page[0]
+    assert not re.search(r"https?://|<script", page[0]), "nothing is loaded"
+
+
+def test_two_sliders_do_not_clash(page):
+    for _ in range(2):
+        widgets.frame_slider(frames(), list("abc"), ALTS, "Height")
+    ids = [Elements(text).all("input")[0]["id"] for text in page]
+    assert ids[0] != ids[1]
+
+
+def test_slider_takes_png_files(page):
+    images = [plots.png(fig, tight=False) for fig in frames()]
+    widgets.frame_slider(images, list("abc"), ALTS, "Height", width=200)
+    assert "width:200px" in Elements(page[0]).all("img")[0]["style"]
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        ({"frames": [b""]}, "frames"),
+        ({"labels": ["a"]}, "labels"),
+        ({"alts": ALTS[:2]}, "alts"),
+        ({"alts": [*ALTS[:2], "short"]}, r"alts\[2\]"),
+        ({"title": " "}, "title"),
+        ({"start": 3}, "start"),
+    ],
+)
+def test_slider_errors(change, name):
+    given = {"frames": [b"a", b"b", b"c"], "labels": list("abc"), "alts": ALTS, "title": "Height"}
+    with pytest.raises(ValueError, match=name):
+        widgets.frame_slider(**(given | change))
+
+
+class Shell:
+    kernel = object()
+
+
+def test_live_calls_python_only_where_a_kernel_answers(monkeypatch):
+    calls = []
+    widgets.live(calls.append, lambda: calls.append("fallback"), k=(0, 3, 1))
+    assert calls == ["fallback"], "no kernel here"
+
+    monkeypatch.setattr(widgets, "get_ipython", Shell)
+    monkeypatch.setenv("DHIDA_STATIC", "1")
+    widgets.live(calls.append, lambda: calls.append("fallback"), k=(0, 3, 1))
+    assert calls == ["fallback"] * 2, "a build is no reader"
+
+    monkeypatch.delenv("DHIDA_STATIC")
+    made = {}
+    monkeypatch.setattr("ipywidgets.interact", lambda function, **controls: made.update(controls))
+    widgets.live(calls.append, lambda: calls.append("fallback"), k=(0, 3, 1))
+    assert made == {"k": (0, 3, 1)}
+    assert calls == ["fallback"] * 2
