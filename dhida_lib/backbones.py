@@ -245,7 +245,6 @@ class NarrowResNet(Backbone):
     def feature_map(self, x: Tensor) -> Tensor:
         """The map after block 4: B×in_channels×H×W → B×4w×⌈H/4⌉×⌈W/4⌉. Raises as `Backbone` says."""
         y = self.conv1(self._check(x))  # B×w×H×W
-        y = y.contiguous(memory_format=torch.channels_last)  # same numbers, about a quarter faster on a CPU
         y = self.block1(F.relu(self.bn1(y)))  # B×w×H×W
         y = self.block2(y)  # B×2w×H/2×W/2
         y = self.block3(y)  # B×4w×H/4×W/4

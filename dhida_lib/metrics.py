@@ -151,14 +151,16 @@ def average_precision(
     q, d = _codes(q, d)
     q_y, d_y = _labels(q_labels, d_labels, q, d)
     rows = max(1, _PAIRS // len(d))
-    blocks = []
-    for a, y in zip(q.split(rows), q_y.split(rows), strict=True):
-        order = _distance(a, d).sort(dim=1, stable=True).indices[:, :k]  # a×k
-        hit = _relevance(y, d_y).gather(1, order).double()  # a×k
+    values = torch.empty(len(q), dtype=torch.float64, device=q.device)
+    for a, y, out in zip(q.split(rows), q_y.split(rows), values.split(rows), strict=True):
+        # NumPy sorts 16-bit integers by radix, ten times as fast as torch sorts anything.
+        distance = _distance(a, d).short().cpu().numpy()
+        order = torch.from_numpy(np.argsort(distance, axis=1, kind="stable")[:, :k]).to(a.device)  # a×k
+        hit = _relevance(y, d_y).gather(1, order).double()
         found = hit.cumsum(dim=1)
         rank = torch.arange(1, hit.shape[1] + 1, device=hit.device)
-        blocks.append((hit * found / rank).sum(dim=1) / found[:, -1].clamp(min=1))
-    return torch.cat(blocks)
+        out.copy_((hit * found / rank).sum(dim=1) / found[:, -1].clamp(min=1))
+    return values
 
 
 def mean_average_precision(

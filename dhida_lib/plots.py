@@ -405,7 +405,7 @@ def _block(ax: Axes, at: tuple[float, float, float, float], text: str, small: st
     box.set(linewidth=2.6 if hot else 1.1, zorder=2)
     ax.add_patch(box)
     middle = y + h / 2
-    style = {"ha": "center", "va": "center", "color": _INK, "zorder": 3}
+    style: dict[str, Any] = {"ha": "center", "va": "center", "color": _INK, "zorder": 3}
     ax.text(
         x + w / 2, middle + (0.13 if small else 0), text, size=9, weight="bold" if hot else "normal", **style
     )
@@ -418,8 +418,11 @@ def _line(ax: Axes, *points: tuple[float, float], arrow: bool = True) -> None:
     xs, ys = zip(*points, strict=True)
     ax.plot(xs, ys, color="#555555", linewidth=1.2, linestyle="-", zorder=1)
     if arrow:
-        head = {"arrowstyle": "-|>", "mutation_scale": 9, "color": "#555555", "shrinkA": 0, "shrinkB": 0}
-        ax.add_patch(FancyArrowPatch(points[-2], points[-1], zorder=1, **head))
+        arrowhead = FancyArrowPatch(
+            points[-2], points[-1], arrowstyle="-|>", mutation_scale=9, color="#555555", shrinkA=0, shrinkB=0
+        )
+        arrowhead.set_zorder(1)
+        ax.add_patch(arrowhead)
 
 
 def _photographs(ax: Axes, x: float, y: float, hot: bool) -> None:

@@ -114,7 +114,7 @@ _FAST = RunConfig(
     dataset="fashion-mini",
     backbone="narrow-resnet",
     weights=None,
-    train=TrainConfig(epochs=16, batch_size=64, lr=5e-4, schedule="cosine", warmup=0.5, augment="flip"),
+    train=TrainConfig(epochs=16, batch_size=32, lr=1e-3, schedule="cosine", warmup=0.5, augment="flip"),
 )
 
 PROFILES: dict[str, RunConfig] = {
@@ -122,8 +122,8 @@ PROFILES: dict[str, RunConfig] = {
     "long": _FAST.change(epochs=60, augment="flip-shift"),
     "full": RunConfig(),
 }
-"""The book's settings by name. ``"fast"``: the shipped images on a laptop, under a minute. ``"long"``: the same
-network, trained until it is good (the checkpoint that ships). ``"full"``: the paper's, on a GPU."""
+"""The book's settings by name. ``"fast"``: the shipped images on a laptop, about a minute. ``"long"``: the same
+network, trained until it is good. ``"full"``: the paper's, on a GPU."""
 
 
 def start(profile: str = "fast", seed: int = 0) -> RunConfig:

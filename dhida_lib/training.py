@@ -189,9 +189,13 @@ class Progress(Callback):
     def on_batch(self, epoch: int, batch: int, batches: int, loss: float) -> None:
         """Move the bar. Source: ours; used in Chapter 11."""
         if self.bar is None:
-            total = self.epochs * batches
             self.bar = tqdm(
-                total=total, initial=(epoch - 1) * batches, file=sys.stdout, leave=False, unit="step"
+                total=self.epochs * batches,
+                initial=(epoch - 1) * batches,
+                file=sys.stdout,
+                leave=False,
+                unit="step",
+                disable=None,  # no bar where nobody watches, such as a log file or a notebook
             )
         self.bar.set_description(f"epoch {epoch}/{self.epochs}, loss {loss:.3f}", refresh=False)
         self.bar.update()
@@ -393,8 +397,8 @@ def _one_epoch(
     """One pass over the training images, and the row that describes it."""
     start = time.perf_counter()
     device = next(model.parameters()).device
-    if hasattr(loss, "start_epoch"):
-        loss.start_epoch(epoch, config.epochs)
+    if callable(begin := getattr(loss, "start_epoch", None)):
+        begin(epoch, config.epochs)
     steps = math.ceil(len(split) / config.batch_size)
     generator = torch.Generator().manual_seed(config.seed * 1_000_003 + epoch)
     total, seen, lr = 0.0, 0, config.lr

@@ -180,7 +180,7 @@ def test_colour_weights_on_grey_images(torchvision_resnet18, tmp_path):
     torch.save(grey.state_dict(), tmp_path / "grey.pth")
     again = ResNet18(tmp_path / "grey.pth", in_channels=1)
     assert torch.equal(again.conv1.weight, grey.conv1.weight)
-    with pytest.raises(ValueError, match="does not fit ResNet18 with in_channels=4.*'conv1.weight'"):
+    with pytest.raises(ValueError, match=r"does not fit ResNet18 with in_channels=4.*'conv1.weight'"):
         ResNet18(tmp_path / "colour.pth", in_channels=4)
 
 
@@ -200,7 +200,7 @@ def test_imagenet_weights_come_from_the_cache_only(hub, torchvision_resnet18, al
     monkeypatch.setattr(torch.hub, "download_url_to_file", no_download)
     with pytest.raises(FileNotFoundError, match=r"ResNet18_Weights as W; W.IMAGENET1K_V1.get_state_dict\(\)"):
         build_backbone("resnet18", "imagenet")
-    with pytest.raises(FileNotFoundError, match="alexnet-owt-.*pth.*AlexNet_Weights as W"):
+    with pytest.raises(FileNotFoundError, match=r"alexnet-owt-.*pth.*AlexNet_Weights as W"):
         build_backbone("alexnet", "imagenet")
     torch.save(torchvision_resnet18.state_dict(), hub / "resnet18-f37072fd.pth")
     net = build_backbone("resnet18", "imagenet")
@@ -223,7 +223,7 @@ def test_wrong_weights(tmp_path):
     with pytest.raises(ValueError, match=r"does not fit NarrowResNet.*another shape, the first is 'conv1"):
         NarrowResNet(good, width=4)
     torch.save({**NarrowResNet(width=3).state_dict(), "more": torch.zeros(1)}, tmp_path / "more.pth")
-    with pytest.raises(ValueError, match="1 tensors are missing, unknown .*'more'"):
+    with pytest.raises(ValueError, match=r"1 tensors are missing, unknown .*'more'"):
         NarrowResNet(tmp_path / "more.pth", width=3)
     torch.save([1, 2], tmp_path / "list.pth")
     torch.save({"epoch": 3}, tmp_path / "numbers.pth")
@@ -346,7 +346,7 @@ def test_codes():
     assert torch.equal(h, torch.where(u >= 0, 1.0, -1.0))
     assert not h.requires_grad
     assert not model.training
-    with pytest.raises(ValueError, match="`x` must be finite images.*NaN"):
+    with pytest.raises(ValueError, match=r"`x` must be finite images.*NaN"):
         model.codes(images() * float("nan"))
 
 

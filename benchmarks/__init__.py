@@ -1,0 +1,1 @@
+"""Measured speed: ``python -m benchmarks`` prints ratios taken in one run and stores them as JSON."""

@@ -1,0 +1,410 @@
+"""Training, checkpoints, records, runs and the command line."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import nn
+
+import dhida_lib
+from dhida_lib import checkpoints, records, runs, training
+from dhida_lib.__main__ import main
+from dhida_lib._files import sha256, write_atomic, write_json
+from dhida_lib._validate import choice, positive, positive_int
+from dhida_lib.checkpoints import load_model, save_model
+from dhida_lib.data import load_dataset
+from dhida_lib.models import HashNetwork
+from dhida_lib.runs import PROFILES, RunConfig, build, hold_out, measure, run
+from dhida_lib.similarity import as_labels, similarity
+from dhida_lib.training import Monitor, PrintLog, Progress, TrainConfig, encode, learning_rate, outputs, train
+
+TINY = PROFILES["fast"].change(epochs=3, batch_size=32, width=4, held_out=0.9, seed=3)  # 200 images train
+
+
+class Killed(Exception):
+    pass
+
+
+class Kill(training.Callback):
+    """Stop the run in the middle of an epoch, as a power cut would."""
+
+    def __init__(self, epoch, batch):
+        self.at = (epoch, batch)
+
+    def on_batch(self, epoch, batch, batches, loss):
+        if (epoch, batch) == self.at:
+            raise Killed
+
+
+def weights(model):
+    return torch.cat([p.detach().flatten().double() for p in model.state_dict().values()])
+
+
+def trained(folder=None, callbacks=(), config=TINY):
+    data, model, loss = build(config)
+    history = train(model, loss, data.train, config.train, callbacks, folder, {"name": "test"})
+    return model, loss, history
+
+
+def test_one_step_of_rmsprop_by_hand():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(784, 2))
+    split = load_dataset("fashion-mini").train.take(4)
+    before = model[1].weight.detach().clone()
+    x, _ = split.batch(range(4))
+    config = TrainConfig(epochs=1, batch_size=4, lr=0.01, weight_decay=0.1)
+
+    class Square(nn.Module):
+        def forward(self, u, labels, index):
+            return (u**2).mean()
+
+    u = x.flatten(1) @ before.T + model[1].bias.detach()
+    gradient = (2 * u / u.numel()).T @ x.flatten(1) + 0.1 * before
+    square = 0.01 * gradient**2  # RMSProp's running mean, decay 0.99
+    expected = before - 0.01 * gradient / (square.sqrt() + 1e-8)
+    history = train(model, Square(), split, config)
+    torch.testing.assert_close(model[1].weight.detach(), expected, rtol=1e-4, atol=1e-5)
+    assert history.epochs[0]["loss"] == pytest.approx((u**2).mean().item(), rel=1e-5)
+
+
+def test_a_killed_run_resumes_to_the_same_result(tmp_path):
+    whole, loss, history = trained(tmp_path / "whole")
+    with pytest.raises(Killed):
+        trained(tmp_path / "killed", [Kill(3, 2)])
+    state = json.loads((tmp_path / "killed" / "checkpoint.json").read_text())
+    assert state["epoch"] == 2
+    resumed, loss_again, history_again = trained(tmp_path / "killed")
+    assert torch.equal(weights(whole), weights(resumed))
+    assert torch.equal(loss.bank_codes, loss_again.bank_codes)
+    strip = [{k: v for k, v in row.items() if k != "seconds"} for row in history.epochs]
+    assert strip == [{k: v for k, v in row.items() if k != "seconds"} for row in history_again.epochs]
+    assert len(list((tmp_path / "killed").glob("epoch-*.safetensors"))) == 1
+    assert history_again.seconds > 0
+
+
+def test_kill_minus_nine(tmp_path):
+    code = (
+        "import os, signal, dhida_lib\n"
+        "from dhida_lib.training import Callback\n"
+        "class K(Callback):\n"
+        "    def on_batch(self, epoch, batch, batches, loss):\n"
+        "        if epoch == 2 and batch == 2: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "c = dhida_lib.PROFILES['fast'].change(epochs=3, width=4, held_out=0.95, seed=3)\n"
+        f"dhida_lib.run(c, folder={str(tmp_path / 'run')!r}, callbacks=[K()])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=False)
+    assert done.returncode == -9
+    config = PROFILES["fast"].change(epochs=3, width=4, held_out=0.95, seed=3)
+    model, record = run(config, folder=tmp_path / "run")
+    other, unbroken = run(config)
+    assert torch.equal(weights(model), weights(other))
+    assert record.metrics == unbroken.metrics
+
+
+def test_seed_decides_everything():
+    one, _, _ = trained()
+    two, _, _ = trained()
+    three, _, _ = trained(config=TINY.change(seed=4))
+    assert torch.equal(weights(one), weights(two))
+    assert not torch.equal(weights(one), weights(three))
+
+
+def test_training_lowers_the_loss_and_logs(capsys, tmp_path):
+    data, model, loss = build(TINY)
+    small = data.query.take(50)
+    callbacks = [Monitor(small, data.database, every=2), PrintLog(2), Progress(3)]
+    history = train(model, loss, data.train, TINY.train, callbacks)
+    epochs, losses = history.column("loss")
+    assert epochs == [1, 2, 3]
+    assert losses[-1] < losses[0]
+    assert history.column("map")[0] == [2]
+    assert 0 < history.column("map")[1][0] < 1
+    assert history.column("alpha")[1][-1] != 0
+    out = capsys.readouterr().out
+    assert "epoch   1" in out
+    assert "epoch   2" in out
+    assert "epoch   3" not in out
+    with pytest.raises(ValueError, match="one of alpha"):
+        history.column("nothing")
+
+
+def test_another_runs_state_is_refused(tmp_path):
+    trained(tmp_path)
+    with pytest.raises(ValueError, match=r"lr was 0\.001, is now 0\.5"):
+        trained(tmp_path, config=TINY.change(lr=0.5))
+
+
+def test_damaged_states_are_detected(tmp_path):
+    trained(tmp_path)
+    (file,) = tmp_path.glob("epoch-*.safetensors")
+    content = file.read_bytes()
+    file.write_bytes(content[:-10])
+    with pytest.raises(ValueError, match="damaged"):
+        trained(tmp_path)
+    file.unlink()
+    with pytest.raises(FileNotFoundError, match="missing"):
+        trained(tmp_path)
+    (tmp_path / "checkpoint.json").write_text('{"format": 1}')
+    with pytest.raises(ValueError, match="lacks file"):
+        trained(tmp_path)
+    (tmp_path / "checkpoint.json").write_text("[]")
+    with pytest.raises(ValueError, match="format 1"):
+        trained(tmp_path)
+    (tmp_path / "checkpoint.json").write_text("{")
+    with pytest.raises(ValueError, match="not JSON"):
+        trained(tmp_path)
+
+
+def test_a_loss_that_is_not_finite_stops(tmp_path):
+    data, model, loss = build(TINY)
+    with torch.no_grad():
+        model.hash_layer.bias[0] = float("nan")
+    with pytest.raises((FloatingPointError, ValueError)):
+        train(model, loss, data.train, TINY.train)
+
+    class Infinite(nn.Module):
+        def forward(self, u, labels, index):
+            return u.sum() * float("inf")
+
+    _, model, _ = build(TINY)
+    with pytest.raises(FloatingPointError, match="A lower `lr`"):
+        train(model, Infinite(), data.train, TINY.train)
+
+
+def test_a_batch_of_one_image_is_left_out():
+    config = TINY.change(epochs=1, batch_size=32)
+    data, model, loss = build(config)
+    history = train(model, loss, data.train.take(33), config.train)
+    assert len(history.epochs) == 1
+
+
+def test_optimizer_numbers_that_are_not_tensors_survive(tmp_path):
+    model = nn.Linear(3, 2)
+    optimizer = torch.optim.RMSprop(model.parameters())
+    model(torch.ones(1, 3)).sum().backward()
+    optimizer.step()
+    optimizer.state[model.weight]["plain"] = 7
+    checkpoints.save_state(tmp_path, model, nn.Module(), optimizer, 1, {"a": 1})
+    fresh = torch.optim.RMSprop(model.parameters())
+    assert checkpoints.load_state(tmp_path, model, nn.Module(), fresh) == (1, {"a": 1})
+    assert fresh.state[model.weight]["plain"] == 7
+    assert checkpoints.load_state(tmp_path / "none", model, nn.Module(), fresh) is None
+
+
+def test_learning_rate():
+    flat = TrainConfig(epochs=2, lr=0.1)
+    assert [learning_rate(flat, s, 2) for s in range(4)] == [0.1] * 4
+    warm = TrainConfig(epochs=2, lr=0.1, warmup=1, schedule="cosine")
+    rates = [learning_rate(warm, s, 4) for s in range(8)]
+    assert rates[0] == pytest.approx(0.025)
+    assert max(rates) < 0.1
+    assert rates[-1] < 0.01
+
+
+@pytest.mark.parametrize(
+    "name, value",
+    [
+        ("epochs", 0), ("batch_size", 1.5), ("lr", 0), ("lr", "x"), ("weight_decay", -1),
+        ("warmup", float("inf")), ("schedule", "step"), ("augment", "blur"), ("seed", -1), ("seed", True),
+    ],
+)  # fmt: skip
+def test_wrong_settings(name, value):
+    with pytest.raises(ValueError, match=f"`{name}` must be"):
+        TrainConfig(**{name: value})
+
+
+def test_validators():
+    assert positive_int("n", 3) == 3
+    assert positive("x", 0, zero=True) == 0
+    assert choice("c", "a", ["a"]) == "a"
+    with pytest.raises(ValueError, match=r"`x` must be a number > 0, but got True"):
+        positive("x", True)
+
+
+def test_devices():
+    assert training.pick_device().type in ("cpu", "cuda")
+    assert training.pick_device("cpu").type == "cpu"
+    for wrong in ("gpu", "cuda:99"):
+        with pytest.raises(ValueError, match="`device`"):
+            training.pick_device(wrong)
+
+
+def test_outputs_use_evaluation_mode_and_put_the_mode_back():
+    data, model, _ = build(TINY)
+    model.train()
+    u = outputs(model, data.query.take(10), batch_size=3)
+    assert model.training
+    model.eval()
+    with torch.no_grad():
+        torch.testing.assert_close(u, model(data.query.batch(range(10))[0]), rtol=1e-4, atol=1e-5)
+    assert set(encode(model, data.query.take(10)).unique().tolist()) <= {-1.0, 1.0}
+
+
+def test_bit_balance():
+    codes = torch.tensor([[1.0, 1.0], [1.0, -1.0]])
+    assert training.bit_balance(codes) == 0.5
+
+
+def test_model_files(tmp_path):
+    _, model, _ = build(TINY)
+    where = save_model(model, tmp_path / "m.json", {"a": 1})
+    again, about = load_model(tmp_path / "m")
+    assert about == {"a": 1}
+    assert not again.training
+    assert torch.equal(weights(model), weights(again))
+    with pytest.raises(FileNotFoundError, match="python -m dhida_lib train"):
+        load_model(tmp_path / "other")
+    (tmp_path / "m.safetensors").write_bytes(b"x")
+    with pytest.raises(ValueError, match="damaged"):
+        load_model(where)
+
+
+def test_write_atomic_leaves_the_old_file_after_a_crash(tmp_path):
+    path = write_json(tmp_path / "sub" / "a.json", {"a": 1})
+    digest = sha256(path)
+
+    def crash(temporary):
+        temporary.write_text("half")
+        raise Killed
+
+    with pytest.raises(Killed):
+        write_atomic(path, crash)
+    assert sha256(path) == digest
+    assert [p.name for p in path.parent.iterdir()] == ["a.json"]
+
+
+def test_records(tmp_path):
+    config = TINY.change(epochs=1)
+    _, record = run(config, note="a try")
+    path = records.save_record(record, tmp_path / "r.json")
+    assert records.load_record(path) == record
+    assert record.metrics["ties"] == "expected"
+    assert record.protocol["train"] == 200
+    assert [r.note for r in records.load_records(tmp_path, bits=16)] == ["a try"]
+    assert records.load_records(tmp_path, bits=32) == []
+    with pytest.raises(ValueError, match="a folder of records"):
+        records.load_records(tmp_path / "none")
+    path.write_text("{}")
+    with pytest.raises(ValueError, match="is not a record"):
+        records.load_record(path)
+
+
+def test_processor_without_proc(monkeypatch):
+    monkeypatch.setattr(records, "Path", lambda _: type("P", (), {"is_file": staticmethod(lambda: False)})())
+    assert records._processor()
+
+
+def test_hold_out_is_disjoint_and_leaves_the_queries_alone():
+    data = load_dataset("fashion-mini")
+    held = hold_out(data, 0.25)
+    assert (len(held.train), len(held.query), len(held.database)) == (1500, 500, 1500)
+    parts = [set(s.indices.flatten().tolist()) for s in (held.train, held.query, data.query)]
+    assert not parts[0] & parts[1]
+    assert not (parts[0] | parts[1]) & parts[2]
+    for share in (0, 1, 0.00001):
+        with pytest.raises(ValueError, match="`share`"):
+            hold_out(data, share)
+
+
+def test_classifier_run_scores_its_one_hot_code():
+    config = TINY.change(method="classifier", attention="none")
+    model, record = run(config)
+    assert model.bits == 10
+    assert record.metrics["bits"] == 10
+    data, _, _ = build(config)
+    u = outputs(model, data.query)
+    codes = -torch.ones_like(u)
+    codes[torch.arange(len(u)), u.argmax(1)] = 1
+    assert measure(model, data, "classifier")["queries"] == len(codes)
+
+
+def test_batch_pairs_and_changes():
+    _, _, loss = build(TINY.change(pairs="batch"))
+    assert loss.num_train is None
+    with pytest.raises(ValueError, match="`pairs`"):
+        RunConfig(pairs="all")
+    with pytest.raises(ValueError, match="`setting`"):
+        TINY.change(nonsense=1)
+    assert TINY.change(bits=8).train == TINY.train
+
+
+def test_paper_defaults():
+    full = PROFILES["full"]
+    assert (full.train.lr, full.train.weight_decay, full.train.batch_size) == (5e-5, 1e-5, 128)
+    assert (full.backbone, full.attention, full.bits) == ("resnet18", "ida", 16)
+
+
+def test_start(capsys):
+    assert dhida_lib.start("fast") is PROFILES["fast"]
+    assert "profile 'fast'" in capsys.readouterr().out
+    dhida_lib.start("full")
+    assert "full" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="`profile`"):
+        dhida_lib.start("slow")
+
+
+def test_similarity():
+    assert similarity([0, 1], [1, 1, 2]).tolist() == [[False] * 3, [True, True, False]]
+    hot = torch.tensor([[1, 0, 1], [0, 1, 0]])
+    assert similarity(hot).tolist() == [[True, False], [False, True]]
+    with pytest.raises(ValueError, match="`others`"):
+        similarity(hot, [0, 1])
+    for wrong in ([0.5, 1.0], [[2, 0]], torch.zeros(1, 1, 1)):
+        with pytest.raises(ValueError, match="`labels`"):
+            as_labels(wrong)
+
+
+ARGS = ["--set", "epochs=1", "--set", "width=4", "--set", "held_out=0.9", "--set", "augment=none"]
+
+
+def test_command_line(tmp_path, capsys):
+    out = tmp_path / "run"
+    assert main(["train", *ARGS, "--out", str(out)]) == 0
+    text = capsys.readouterr().out
+    assert "expected under ties" in text
+    assert (out / "record.json").is_file()
+    assert main(["evaluate", str(out / "model.json")]) == 0
+    assert "1,000 queries" in capsys.readouterr().out
+    assert main(["evaluate", str(out / "model.json"), "--protocol", "mini-with-train"]) == 0
+    assert main(["evaluate", str(tmp_path / "none.json")]) == 2
+    assert "There is no model" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "extra, message",
+    [
+        (["--set", "bits=0"], "`bits` must be a positive integer, but got 0"),
+        (["--set", "bitz=8"], "`setting`"),
+        (["--set", "dataset=mnist"], "mnist"),
+        (["--set", "dataset=fashion-mnist", "--root", "no-such-folder"], "not found"),
+        (["--set", "device=gpu"], "`device`"),
+    ],
+)
+def test_command_line_errors_are_one_line(tmp_path, capsys, extra, message):
+    assert main(["train", *ARGS, *extra, "--out", str(tmp_path)]) == 2
+    err = capsys.readouterr().err
+    assert message in err
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+
+
+def test_command_line_refuses_what_it_cannot_read(tmp_path, capsys, monkeypatch):
+    with pytest.raises(SystemExit):
+        main(["train", "--set", "bits", "--out", str(tmp_path)])
+    assert "name=value" in capsys.readouterr().err
+
+    def stop(args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("dhida_lib.__main__._train", stop)
+    assert main(["train", "--out", str(tmp_path)]) == 130
+    model = HashNetwork("narrow-resnet", "none", 8, in_channels=3, width=4)
+    save_model(model, tmp_path / "colour")
+    assert main(["evaluate", str(tmp_path / "colour.json"), "--dataset", "fashion-mini"]) == 2
+    assert "channels" in capsys.readouterr().err
+
+
+def test_runs_is_exported():
+    assert runs.run is dhida_lib.run
