@@ -1,8 +1,9 @@
 """Deep hashing for image retrieval: the finished and tested pieces of the DHIDA book.
 
-The modules follow the paper, one idea each: `quantization` (Eq. 1, 2, 15), `attention` (Eq. 3–8), `backbones`
-and `models` (Table 1, Eq. 14), `losses` (Eq. 9–13), `data` (§4.1), `metrics` (§4.2), `training` (Algorithm 1), `runs`
-and `records` (what was measured, and how). The names below are the ones that most readers need.
+The modules follow the paper, one idea each: `quantization` (Eq. 1, 2, 15), `attention` (Eq. 3–8),
+`backbones` and `models` (Table 1, Eq. 14), `losses` (Eq. 9–13), `data` (§4.1), `metrics` (§4.2),
+`training` (Algorithm 1), `runs` and `records` (what was measured, and how). The names below are the ones
+that most readers need.
 """
 
 from dhida_lib import checks, losses, metrics, plots, widgets

@@ -162,7 +162,13 @@ def _picture(ax: Axes, image: Any, mark: bool | None, title: str | None) -> None
         spine.set(color=RIGHT if mark else WRONG, linewidth=2.5, linestyle="-" if mark else (0, (2, 1.5)))
     if mark is not None:
         badge = {"boxstyle": "circle,pad=0.15", "fc": RIGHT if mark else WRONG, "ec": "white"}
-        style = {"transform": ax.transAxes, "va": "top", "color": "white", "size": 8, "bbox": badge}
+        style: dict[str, Any] = {
+            "transform": ax.transAxes,
+            "va": "top",
+            "color": "white",
+            "size": 8,
+            "bbox": badge,
+        }
         ax.text(0.04, 0.96, "✓" if mark else "✗", **style)
     if title is not None:
         ax.set_title(title, size=8, pad=3)

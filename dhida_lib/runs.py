@@ -122,8 +122,8 @@ PROFILES: dict[str, RunConfig] = {
     "long": _FAST.change(epochs=60, augment="flip-shift"),
     "full": RunConfig(),
 }
-"""The book's settings by name. ``"fast"``: the shipped images on a laptop, about a minute. ``"long"``: the same
-network, trained until it is good. ``"full"``: the paper's, on a GPU."""
+"""The book's settings by name. ``"fast"``: the shipped images on a laptop, about a minute. ``"long"``: the
+same network, trained until it is good. ``"full"``: the paper's, on a GPU."""
 
 
 def start(profile: str = "fast", seed: int = 0) -> RunConfig:

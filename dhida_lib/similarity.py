@@ -25,6 +25,8 @@ def as_labels(labels: Any, name: str = "labels") -> Tensor:
 
     Raises:
         ValueError: if the labels have another shape, or are neither integers nor zeros and ones.
+
+    Source: §3.1; built in Chapter 2.
     """
     y = torch.as_tensor(labels)
     if y.ndim == 1 and not y.is_floating_point() and y.dtype != torch.bool and not y.is_complex():
