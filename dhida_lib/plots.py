@@ -104,7 +104,7 @@ def png(fig: Figure, *, tight: bool = True, scale: float = 2.0) -> bytes:
     Source: all chapters.
     """
     buffer = io.BytesIO()
-    box = {"bbox_inches": "tight", "pad_inches": 0.08} if tight else {}
+    box: dict[str, Any] = {"bbox_inches": "tight", "pad_inches": 0.08} if tight else {}
     fig.savefig(buffer, format="png", dpi=CSS_DPI * scale, facecolor="white", **box)
     plt.close(fig)
     return buffer.getvalue()
