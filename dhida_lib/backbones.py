@@ -8,7 +8,6 @@ parameter names, without the classification layer.
 from __future__ import annotations
 
 import pickle
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -315,7 +314,7 @@ def _read_state_dict(weights: str | Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             return load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, EOFError) as error:
+    except (SafetensorError, pickle.UnpicklingError, OSError, RuntimeError, EOFError) as error:
         raise ValueError(f"`weights` {str(path)!r} cannot be read; get the file again. ({error})") from error
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise bad("weights", str(path), "a file that holds a state dict: names and tensors, nothing else")
