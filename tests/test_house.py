@@ -16,6 +16,7 @@ from collections import defaultdict
 from importlib import metadata
 from pathlib import Path
 
+import matplotlib
 import pytest
 import yaml
 from packaging.requirements import Requirement
@@ -26,6 +27,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tools"))
 
 import notebooks  # noqa: E402
+import pictures  # noqa: E402
 
 HOUSE = notebooks.House.at(ROOT)
 CONFIG = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
@@ -275,6 +277,13 @@ def test_vendored_files_are_those_that_the_readme_names():
     assert {name for name, _ in rows} == {p.name for p in vendor.iterdir()} - {"README.md", "LICENSE-mathjax"}
     for name, digest in rows:
         assert hashlib.sha256((vendor / name).read_bytes()).hexdigest() == digest
+
+
+def test_picture_of_the_welcome_page_is_up_to_date():
+    stored = (ROOT / "book" / "_static" / "pipeline.svg").read_text(encoding="utf-8")
+    if f"Matplotlib v{matplotlib.__version__}," not in stored:
+        pytest.skip("drawn by another version of matplotlib")
+    assert stored == pictures.pipeline_svg(), "run `python tools/pictures.py`"
 
 
 def test_licences_and_citation():
