@@ -158,13 +158,16 @@ def start(profile: str = "fast", seed: int = 0) -> RunConfig:
 def hold_out(data: RetrievalData, share: float) -> RetrievalData:
     """Cut a validation set from the training images, to choose settings by; the queries stay untouched.
 
+    One half of the cut asks, the other half is searched. Both are images that training has not seen, as in
+    the protocol: a search among training images would favour settings that learn those by heart.
+
     Args:
         data: the data.
-        share: which part of the training images becomes validation queries, 0 < share < 1.
+        share: which part of the training images is cut off, 0 < share < 1.
 
     Returns:
-        Data whose queries are the last ``share`` of the training images, and whose training images and
-        database are the others.
+        Data whose training images are the first of the old ones, and whose queries and database are the two
+        halves of the cut; the database also holds the training images where the protocol's does.
 
     Raises:
         ValueError: if ``share`` leaves no image on one side.
@@ -173,14 +176,20 @@ def hold_out(data: RetrievalData, share: float) -> RetrievalData:
     """
     n = len(data.train)
     cut = n - round(n * share) if 0 < share < 1 else 0
-    if not 0 < cut < n:
+    middle = (cut + n) // 2
+    if not 0 < cut < middle < n:
         raise bad("share", share, f"a share between 0 and 1 that leaves images on both sides of {n}")
-    rest, held = data.train.take(cut), data.train.take(range(cut, n))
-    text = f"Validation: {n - cut:,} of the {n:,} training images ask, the others train and are searched."
-    protocol = replace(
-        data.protocol, name=f"{data.protocol.name}, validation", database_includes_train=True, text=text
+    inside = data.protocol.database_includes_train
+    searched = [*range(cut), *range(middle, n)] if inside else range(middle, n)
+    text = f"Validation: {n - cut:,} of {n:,} training images are cut off; half ask, half are searched."
+    protocol = replace(data.protocol, name=f"{data.protocol.name}, validation", text=text)
+    return replace(
+        data,
+        protocol=protocol,
+        train=data.train.take(cut),
+        query=data.train.take(range(cut, middle)),
+        database=data.train.take(searched),
     )
-    return replace(data, protocol=protocol, train=rest, query=held, database=rest)
 
 
 def build(

@@ -299,10 +299,12 @@ def test_processor_without_proc(monkeypatch):
 def test_hold_out_is_disjoint_and_leaves_the_queries_alone():
     data = load_dataset("fashion-mini")
     held = hold_out(data, 0.25)
-    assert (len(held.train), len(held.query), len(held.database)) == (1500, 500, 1500)
-    parts = [set(s.indices.flatten().tolist()) for s in (held.train, held.query, data.query)]
-    assert not parts[0] & parts[1]
-    assert not (parts[0] | parts[1]) & parts[2]
+    assert (len(held.train), len(held.query), len(held.database)) == (1500, 250, 250)
+    splits = (held.train, held.query, held.database, data.query, data.database)
+    parts = [set(s.indices.flatten().tolist()) for s in splits]
+    assert len(set().union(*parts)) == sum(map(len, parts))
+    with_train = hold_out(load_dataset("fashion-mini", protocol="mini-with-train"), 0.25)
+    assert len(with_train.database) == 1750
     for share in (0, 1, 0.00001):
         with pytest.raises(ValueError, match="`share`"):
             hold_out(data, share)

@@ -42,16 +42,18 @@ CHANGES: dict[str, dict[str, object]] = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--out", type=Path, default=FOLDER)
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--list", action="store_true", help="print what is recorded, run nothing")
     args = parser.parse_args()
     if args.list:
-        for record in load_records(FOLDER):
+        for record in load_records(args.out):
             seed = record.config["train"]["seed"]
             print(f"{record.note:24s} seed {seed}  mAP {record.metrics['map']:.3f}  {record.seconds:.0f} s")
         return
-    for seed in range(args.seeds):
+    for seed in range(args.first_seed, args.seeds):
         for name, change in CHANGES.items():
-            path = FOLDER / f"{name}-seed{seed}.json"
+            path = args.out / f"{name}-seed{seed}.json"
             if path.exists():
                 continue
             _, record = run(CENTRE.change(seed=seed, **change), note=name)
