@@ -1,6 +1,6 @@
 # Two commands do everything: `make book` and `make test`. Both set up .venv on their first run.
 .DEFAULT_GOAL := help
-.PHONY: help book test lab lint sync times bench clean
+.PHONY: help book test lab lint sync times bench checkpoint clean
 
 PYTHON    ?= python3
 PIP_FLAGS ?=
@@ -13,6 +13,7 @@ CELL_SECONDS ?= 180
 VENV  := .venv
 BIN   := $(VENV)/bin
 STAMP := $(VENV)/installed
+SHIPPED := data/checkpoints/fashion-mini-dhida-16
 CODE  := dhida_lib tests tools benchmarks book
 
 help: ## what can be made
@@ -60,6 +61,10 @@ times: $(STAMP) ## measure every chapter's run time and write it into the chapte
 
 bench: $(STAMP) ## run the benchmarks
 	@$(BIN)/python -m benchmarks
+
+checkpoint: $(STAMP) ## train the model that ships in data/checkpoints again (some minutes)
+	@$(BIN)/python -m dhida_lib train --profile long --out runs/long
+	@mkdir -p $(SHIPPED) && cp runs/long/model.json runs/long/model.safetensors runs/long/record.json $(SHIPPED)/
 
 clean: ## remove the built site and the caches (.venv stays)
 	rm -rf _build build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage htmlcov
