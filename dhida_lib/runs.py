@@ -119,7 +119,7 @@ _FAST = RunConfig(
 
 PROFILES: dict[str, RunConfig] = {
     "fast": _FAST,
-    "long": _FAST.change(epochs=60),
+    "long": _FAST.change(epochs=60, augment="flip-shift"),
     "full": RunConfig(),
 }
 """The book's settings by name. ``"fast"``: the shipped images on a laptop, about a minute. ``"long"``: the
