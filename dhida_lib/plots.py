@@ -484,13 +484,13 @@ def pipeline(highlight: str | None = None) -> Figure:
     ax.add_patch(Circle((5.03, 1.7), 0.19, facecolor="white", edgecolor="#555555", zorder=3))
     ax.text(5.03, 1.685, "+", ha="center", va="center", size=12, color=_INK, zorder=4)
 
-    _line(ax, (5.23, 1.7), (5.56, 1.7))
-    _block(ax, (5.58, 1.25, 0.98, 0.9), "pooling", "average", "pooling" in hot)
-    _line(ax, (6.58, 1.7), (6.8, 1.7))
-    _block(ax, (6.82, 1.25, 1.1, 0.9), "hash layer", "K numbers u", "hash" in hot)
+    _line(ax, (5.23, 1.7), (5.52, 1.7))
+    _block(ax, (5.54, 1.25, 0.98, 0.9), "pooling", "average", "pooling" in hot)
+    _line(ax, (6.54, 1.7), (6.7, 1.7))
+    _block(ax, (6.72, 1.25, 1.22, 0.9), "hash layer", "K numbers u", "hash" in hot)
 
     for y, title, title_y in ((2.5, "in training", 3.05), (0.86, "in search", 0.1)):
-        _line(ax, (7.93, 1.7), (8.1, 1.7), (8.1, y), (8.3, y))
+        _line(ax, (7.95, 1.7), (8.1, 1.7), (8.1, y), (8.3, y))
         _line(ax, (9.32, y), (9.6, y))
         ax.text(9.47, title_y, title, ha="center", va="bottom", size=8, style="italic", color="#555555")
     _block(ax, (8.32, 2.08, 0.98, 0.84), "f(u)", "in [−1, 1]", "piecewise" in hot)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -238,7 +239,7 @@ class RetrievalData:
         return self.train.image_size
 
     def describe(self) -> str:
-        """Say in four lines what the data are and how they were split.
+        """Say in a few lines what the data are and how they were split.
 
         Returns:
             Name, protocol, seed, sizes, image form, and how the split stands to the paper.
@@ -250,10 +251,10 @@ class RetrievalData:
         kind = "several labels per image" if self.multi_label else "one label per image"
         return (
             f"{self.name}, protocol {self.protocol.name!r}, split seed {self.seed}, from {self.source}\n"
-            f"{len(self.query):,} queries, {len(self.train):,} training images, {len(self.database):,} "
-            f"images in the database, which {inside} the training images; mAP@{depth}\n"
+            f"{len(self.query):,} queries, {len(self.train):,} training images, {len(self.database):,} images in "
+            f"the database,\nwhich {inside} the training images; mAP@{depth}\n"
             f"{self.num_classes} classes, {kind}; {self.channels}×{self.image_size}×{self.image_size} "
-            f"pixels\n{self.protocol.text}"
+            f"pixels\n{textwrap.fill(self.protocol.text, 100)}"
         )
 
     def protocol_record(self) -> dict[str, Any]:
