@@ -1,6 +1,6 @@
 # Two commands do everything: `make book` and `make test`. Both set up .venv on their first run.
 .DEFAULT_GOAL := help
-.PHONY: help book test lab lint sync times bench checkpoint clean
+.PHONY: help book test lab lint sync ledger times bench checkpoint clean
 
 PYTHON    ?= python3
 PIP_FLAGS ?=
@@ -51,10 +51,15 @@ lint: $(STAMP) ## check style, types and the rules for notebooks
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/mypy
 	$(BIN)/python tools/notebooks.py check
+	$(BIN)/python tools/ledger.py check
 
-sync: $(STAMP) ## bring notebooks into their stored form (no outputs, setup cell, badges, folding)
+sync: $(STAMP) ## bring notebooks into their stored form (no outputs, setup cell, badges, folding), write the ledger
 	@$(BIN)/ruff format --quiet book
 	@$(BIN)/python tools/notebooks.py sync
+	@$(BIN)/python tools/ledger.py
+
+ledger: $(STAMP) ## write the ledger page, book/ledger.md, from book/ledger.toml
+	@$(BIN)/python tools/ledger.py
 
 times: $(STAMP) ## measure every chapter's run time and write it into the chapter
 	@$(BIN)/python tools/notebooks.py time

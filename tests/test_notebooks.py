@@ -202,14 +202,46 @@ BREAKS = {
         add(text("so[^1]")),
         add(text(r"$\eqref{a}$")),
         add(text("<div>x</div>")),
+        add(text("> ```{note}\n> x\n> ```")),
+        add(text("> :::{note}\n> x\n> :::")),
+        add(text("as {eq}``eq-1`` says")),
+        add(text("% a comment")),
+        add(text("one\n\n+++\n\ntwo")),
+        add(text("Term\n: what it means")),
+        add(text("- [ ] do it")),
+        add(text("see [](07_a_chapter.ipynb)")),
+        add(text("the value {{ x }}")),
+        add(text("a [word]{.red}")),
+        add(text("{#here}\n# Heading")),
+        add(text("~~gone~~")),
+        add(text(r"so \\(x\\) holds")),
+        add(text('<sub style="color: red">x</sub>')),
+        add(text('<details class="tip"><summary>x</summary>\n\ny\n\n</details>')),
+        add(text("see <project:#x>")),
+        add(text("| a | b |\n|---|---|\n| $|u|$ | 1 |")),
+        add(code("from myst_nb import glue\n\nglue('x', 1)")),
+    ],
+    "typed-number": [
+        add(text("The mAP is 0.731.")),
+        add(text("## Result\n\nIt found 73 % of them.")),
+        add(text("| model | mAP |\n|---|---|\n| ours | 0.731 |")),
+        add(text("The mAP is 0.731.\n\n<!-- typed: 0.73: made up -->")),
+        add(text("The paper says so. Ours is 0.731.")),
     ],
     "equations": [
         add(text("\\begin{equation}\nx\n\\end{equation}")),
         add(text("\\begin{align*}\nx\n\\end{align*}")),
         add(text("$$x \\tag{1}$$")),
         add(text("\\begin{equation*}\nx")),
+        add(text("\\begin{alignat}{2}\nx\n\\end{alignat}")),
+        add(text("\\begin{displaymath}\nx\n\\end{displaymath}")),
     ],
-    "links": [add(text("see [there](99_not_there.ipynb)")), add(text("see [there](07_a_chaptr.ipynb#x)"))],
+    "links": [
+        add(text("see [there](99_not_there.ipynb)")),
+        add(text("see [there](07_a_chaptr.ipynb#x)")),
+        add(text("see [below](#build-it)")),
+        add(text("see [x](project:y)")),
+    ],
     "opening": [
         put("# 7 · Doubling", "# 6 · Doubling"),
         put("SOME/where/blob", "OTHER/where/blob"),
@@ -268,6 +300,63 @@ def test_rule_fires(house, rule, mutate):
     mutate(nb)
     path.write_text(json.dumps(nb), encoding="utf-8")
     assert rule in findings(house)
+
+
+PORTABLE = """\
+A list:
+
+- one, with `{eq}` and `{{x}}` and ~5 items
+- $\\sum_{i} \\{x_{.5}\\}$, `a ~~b~~`, **bold** and *italic*
+
+> **Note.** A quote with $\\lvert u \\rvert$ and [a link](https://example.org/a#b).
+
+| a | b |
+|---|---|
+| $x$ | $y$ |
+| `x` | $\\{\\{a\\}\\}$, a<sub>1</sub> |
+
+```python
+% not text
+x = {{1}}
+```
+
+$$
+\\begin{cases} 1 \\\\[2pt] 2 \\end{cases}
+$$
+
+<details><summary>More</summary>
+
+Two: three.
+
+</details>"""
+
+
+def test_the_portable_subset_is_allowed(house):
+    nb = nbformat.read(house.book / NAME, as_version=4)
+    add(text(PORTABLE))(nb)
+    nbformat.write(nb, house.book / NAME)
+    notebooks.sync(house.notebooks(), house)
+    assert notebooks.check(house.notebooks(), house) == []
+
+
+NUMBERS = """\
+## What 0.731 means
+
+See §3.1–3.4, Section 4.2, Exercise 7.2 and [arXiv 1609.06753](https://example.org/0.731). The paper has
+0.8213, a gain of 4.0 points. With the rate 0.05, half of it is 50 %, and $x = 0.731$ or `0.731` is no prose.
+
+If a model had 0.62, what then?
+
+<!-- typed: 0.62: made up for the question -->"""
+
+
+def test_numbers_from_code_and_from_the_paper_are_allowed(house):
+    nb = nbformat.read(house.book / NAME, as_version=4)
+    add(code("rate = 0.05\nhalf = 0.5"))(nb)
+    add(text(NUMBERS))(nb)
+    nbformat.write(nb, house.book / NAME)
+    notebooks.sync(house.notebooks(), house)
+    assert notebooks.check(house.notebooks(), house) == []
 
 
 def test_every_rule_has_a_breaking_chapter():

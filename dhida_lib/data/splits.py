@@ -251,8 +251,8 @@ class RetrievalData:
         kind = "several labels per image" if self.multi_label else "one label per image"
         return (
             f"{self.name}, protocol {self.protocol.name!r}, split seed {self.seed}, from {self.source}\n"
-            f"{len(self.query):,} queries, {len(self.train):,} training images, {len(self.database):,} images in "
-            f"the database,\nwhich {inside} the training images; mAP@{depth}\n"
+            f"{len(self.query):,} queries, {len(self.train):,} training images, {len(self.database):,} "
+            f"images in the database,\nwhich {inside} the training images; mAP@{depth}\n"
             f"{self.num_classes} classes, {kind}; {self.channels}×{self.image_size}×{self.image_size} "
             f"pixels\n{textwrap.fill(self.protocol.text, 100)}"
         )
