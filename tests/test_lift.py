@@ -404,6 +404,27 @@ def _(balance):
         same_function(lambda v: balance(v, reading), lambda v: theirs.terms(v, y)[1], u)  # noqa: B023
 
 
+@pair(10, "head", "losses.DHIDALoss")
+def _(head):
+    """Loss and gradients of a linear layer with f and the loss on top, written out and by autograd."""
+    psi, W, b = (torch.randn(*shape, dtype=torch.float64) for shape in ((6, 4), (4, 3), (3,)))
+    old, labels, index = torch.randn(11, 3).double(), torch.tensor([0, 1, 2, 1, 0, 4]), torch.arange(2, 8)
+    for bank in (False, True):
+        for reading in ("code", "bit"):
+            loss = losses.DHIDALoss(3, 11 if bank else None, 5 if bank else None, balance=reading).double()
+            y = torch.arange(11) % 5
+            if bank:
+                loss(old, y, torch.arange(11))
+                y[index] = labels
+            leaves = [x.clone().requires_grad_() for x in (psi, W, b)]
+            u = leaves[0] @ leaves[1] + leaves[2]
+            theirs = loss(u, labels, index)
+            codes = old.index_copy(0, index, u.detach()) if bank else None
+            s = dhida_lib.similarity(labels, y if bank else labels).double()
+            ours, g_W, g_b, g_psi = head(psi, W, b, s, codes, 0.1, reading)
+            same([ours, g_psi, g_W, g_b], [theirs, *torch.autograd.grad(theirs, leaves)])
+
+
 @pair(11, "my_rate", "training.learning_rate")
 def _(my_rate):
     for config in (TrainConfig(epochs=3, warmup=1), TrainConfig(epochs=2, warmup=0, schedule="constant")):

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import io
+import pickle
 import re
+import shutil
+import subprocess
 from html.parser import HTMLParser
 
 import matplotlib
@@ -10,6 +15,7 @@ import matplotlib
 matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pytest
 
 from dhida_lib import plots, widgets
@@ -64,6 +70,10 @@ def test_slider_is_complete_without_a_kernel(page):
     assert slider["data-lm-suppress-shortcuts"] == "true"
     assert "closest('figure')" in slider["oninput"]
     assert "Height &amp; end" in page[0]
+    words = page[0].split("<details>")[1]
+    assert "All 3 states in words" in words
+    for label, alt in zip(("k = 0", "k = &quot;1&quot;", "k &lt; 3"), ALTS, strict=True):
+        assert f"<li><strong>{label}</strong>: {alt}</li>" in words, "who sees no frame can read it"
     assert not re.search(r"https?://|<script", page[0]), "nothing is loaded"
 
 
@@ -72,6 +82,19 @@ def test_two_sliders_do_not_clash(page):
         widgets.frame_slider(frames(), list("abc"), ALTS, "Height")
     ids = [Elements(text).all("input")[0]["id"] for text in page]
     assert ids[0] != ids[1]
+
+
+def test_frames_are_small_and_look_the_same(page):
+    fig, ax = plt.subplots(figsize=(4, 3))
+    ax.imshow(np.random.default_rng(0).random((7, 7)))
+    ax.add_patch(plt.Rectangle((2, 2), 1, 1, fill=False, ec="#E69F00"))  # a rare colour stays
+    other, _ = plt.subplots(figsize=(4, 3))
+    full = plots.png(pickle.loads(pickle.dumps(fig)), tight=False, scale=1.5)
+    widgets.frame_slider([fig, other], ["a", "b"], ALTS[:2], "Height")
+    small = base64.b64decode(Elements(page[0]).all("img")[0]["src"].split(",")[1])
+    assert len(small) < len(full) / 2
+    before, after = (plt.imread(io.BytesIO(image))[..., :3] for image in (full, small))
+    assert np.abs(before - after).max() < 0.03
 
 
 def test_slider_takes_png_files(page):
@@ -117,3 +140,40 @@ def test_live_calls_python_only_where_a_kernel_answers(monkeypatch):
     widgets.live(calls.append, lambda: calls.append("fallback"), k=(0, 3, 1))
     assert made == {"k": (0, 3, 1)}
     assert calls == ["fallback"] * 2
+
+
+def test_live_draws_anew_when_a_control_moves(monkeypatch):
+    import ipywidgets
+
+    calls, made, real = [], [], ipywidgets.interact
+    monkeypatch.setattr(widgets, "get_ipython", Shell)
+    monkeypatch.delenv("DHIDA_STATIC", raising=False)
+    monkeypatch.setattr(ipywidgets, "interact", lambda f, **controls: made.append(real(f, **controls)))
+    widgets.live(lambda k, edge: calls.append((k, edge)), lambda: None, k=(0, 4), edge=(0.5, 1.5, 0.5))
+    slider = made[0].widget.children[0]
+    assert calls == [(2, 1.0)], "it starts in the middle"
+    slider.value = 3
+    assert calls[-1] == (3, 1.0)
+    assert slider.description == "k", "the slider has a name"
+
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+CHROMIUM = next(filter(None, map(shutil.which, BROWSERS)), None)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium")
+def test_handler_moves_one_slider_in_a_browser(page, tmp_path):
+    """What an arrow key does to an <input type=range>: a new value and the event `input`."""
+    for _ in range(2):
+        widgets.frame_slider(frames(), ["a", "b", "c & d"], ALTS, "Height")
+    move = "var s=document.querySelectorAll('input')[1];s.value=2;s.dispatchEvent(new Event('input'))"
+    text = f"<!doctype html>{''.join(page)}<script>{move}</script>"
+    (tmp_path / "page.html").write_text(text, encoding="utf-8")
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--dump-dom"]
+    command = [str(CHROMIUM), *flags, (tmp_path / "page.html").as_uri()]
+    text = subprocess.run(command, capture_output=True, timeout=120, check=True).stdout.decode("utf-8")
+    after = Elements(text)
+    shown = ["block" in image["style"].split(";")[0] for image in after.all("img")]
+    assert shown == [True, False, False, False, False, True], "the second slider moved, the first did not"
+    assert after.all("input")[1]["aria-valuetext"] == "c & d"
+    assert text.count(">c &amp; d</output>") == 1
