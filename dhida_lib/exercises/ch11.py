@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from dhida_lib.checks import exercise, expect, expect_close
+from dhida_lib.checks import Wrong, exercise, expect, expect_close
 from dhida_lib.quantization import piecewise, quantization_error, sign
 from dhida_lib.training import bit_balance
 
@@ -45,8 +45,12 @@ def ex_11_3(answer: Any) -> str:
     """The quantization error of every epoch."""
     run = [[torch.randn(b, 6) * scale for b in (4, 4, 1)] for scale in (0.4, 2.0, 0.9)]  # 3 epochs, 9×6
     run[0][2][0] = 0.0
-    got = answer(run)
-    expect(isinstance(got, list) and len(got) == 3, "it should give a list with one number for each epoch")
+    given = answer(run)
+    try:
+        got = list(given)
+    except TypeError as problem:
+        raise Wrong("it should give a list with one number for each epoch") from problem
+    expect(len(got) == 3, f"there are three epochs, and your list has {len(got)} numbers")
     for epoch, (value, parts) in enumerate(zip(got, run, strict=True)):
         want = quantization_error(piecewise(torch.cat(parts)))
         expect_close(value, want, f"the error of epoch {epoch} (batches of 4, 4 and 1 images)")

@@ -36,6 +36,10 @@ def zero_is_no_sign(run):
     return [(v - v.sign()).square().mean().item() for v in parts]
 
 
+def typed_decay(theta, gradients, lr, decay, weight_decay):
+    return rmsprop()(theta, gradients, lr, 0.99, weight_decay)
+
+
 def rmsprop(inside=False, decoupled=False, old=False, corrected=False, in_place=False, root=True):
     def answer(theta, gradients, lr, decay, weight_decay):
         s = torch.zeros_like(theta)
@@ -79,6 +83,7 @@ WRONG = {
         ("f forgotten", lambda run: [error(torch.cat(e), f=False) for e in run]),
         ("absolute values", lambda run: [error(torch.cat(e), square=False) for e in run]),
         ("sign of zero is zero", zero_is_no_sign),
+        ("one number for each batch", lambda run: [error(u) for e in run for u in e]),
         ("one number for the run", lambda run: error(torch.cat([u for e in run for u in e]))),
     ],
     "11.4": [
@@ -88,5 +93,6 @@ WRONG = {
         ("constant inside the root", rmsprop(inside=True)),
         ("no root", rmsprop(root=False)),
         ("changes theta in place", rmsprop(in_place=True)),
+        ("0.99 typed in", typed_decay),
     ],
 }
