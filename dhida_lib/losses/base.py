@@ -16,7 +16,56 @@ from torch import Tensor, nn
 from dhida_lib._validate import bad, choice, positive_int
 from dhida_lib.similarity import as_labels, similarity
 
-__all__ = ["HashLoss", "pairwise_nll"]
+__all__ = ["HashLoss", "full", "multi_hot", "pairwise_nll", "shared_labels"]
+
+
+def full(u: Any) -> Any:
+    """Bring half-precision outputs to float32, in which squares and means are safe.
+
+    Args:
+        u: network outputs; what is not a tensor comes back as it is, for `HashLoss.check` to refuse.
+
+    Returns:
+        ``u``, in float32 if it was float16 or bfloat16; the gradient passes.
+
+    Source: ours; used by the losses of Chapter 14.
+    """
+    return u.float() if isinstance(u, Tensor) and u.dtype in (torch.float16, torch.bfloat16) else u
+
+
+def multi_hot(y: Tensor, classes: int | None = None) -> Tensor:
+    """Write labels as rows of zeros and ones.
+
+    Args:
+        y: class ids (n,) or multi-hot rows (n×c), as `HashLoss.check` returns them.
+        classes: number c of classes; ``None``: one column for each id that occurs, in order.
+
+    Returns:
+        Rows (n×c), int64; multi-hot rows come back as they are.
+
+    Source: §3.1; built in Chapter 9.
+    """
+    if y.ndim == 2:
+        return y
+    return F.one_hot(torch.unique(y, return_inverse=True)[1] if classes is None else y, classes or -1)
+
+
+def shared_labels(y: Tensor, Y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """How many labels two images share, and how many each has.
+
+    Args:
+        y: labels of the batch, class ids (B,) or multi-hot rows (B×c).
+        Y: labels of the other side in the same form, (m,) or (m×c).
+
+    Returns:
+        |y_i ∩ Y_j| (B×m), |y_i| (B×1) and |Y_j| (m): whole numbers, in float32, which is exact here.
+
+    Source: used by HashNet and IDHN in Chapter 14.
+    """
+    if y.ndim == 1:
+        common = (y[:, None] == Y).float()  # B×m
+        return common, torch.ones_like(common[:, :1]), torch.ones_like(common[0])
+    return y.float() @ Y.float().T, y.sum(1, keepdim=True).float(), Y.sum(1).float()
 
 
 def pairwise_nll(theta: Tensor, s: Tensor) -> Tensor:
@@ -162,13 +211,41 @@ class HashLoss(nn.Module):
             )
         return rows.to(u.device, torch.int64)
 
-    def pairs(self, u: Tensor, labels: Any, index: Any = None) -> tuple[Tensor, Tensor]:
-        """The codes to compare the batch with, and which pairs are similar.
+    def known(self, u: Tensor, labels: Any, index: Any = None) -> tuple[Tensor, Tensor, Tensor]:
+        """The codes to compare the batch with, and the labels of both sides.
 
         Without a bank, U is ``u`` itself, with its gradient, so a pair pulls on both its codes. With a
         bank, the batch first overwrites its own rows; U is then a copy of the filled rows without gradient,
         so a pair pulls only on the batch's code. Either way each image also meets itself (s = 1). A second
         call with the same batch writes the same rows again and changes nothing.
+
+        Args:
+            u: network outputs, B×K.
+            labels: class ids (B,) or multi-hot rows (B×c).
+            index: the images' places in the training set (B,); needed with a bank.
+
+        Returns:
+            U (m×K, of the dtype of ``u``), and the labels of the batch and of U (int64): multi-hot rows (B×c
+            and m×c) with a bank, in the form of ``labels`` without one.
+
+        Raises:
+            ValueError: naming the argument that is wrong.
+
+        Source: §3.1; built in Chapter 9.
+        """
+        y, rows = self.check(u, labels, index)
+        if rows is None:
+            return u, y, y
+        y = multi_hot(y, self.num_classes)  # B×c
+        self.bank_codes[rows] = u.detach().to(self.bank_codes.dtype)
+        self.bank_labels[rows] = y.to(torch.uint8)
+        self.bank_filled[rows] = True
+        met = self.bank_filled if self.empty_rows == "drop" else torch.ones_like(self.bank_filled)  # n
+        # A mask copies: the next batch may overwrite the bank before this one's backward pass.
+        return self.bank_codes[met].to(u.dtype), y, self.bank_labels[met].long()
+
+    def pairs(self, u: Tensor, labels: Any, index: Any = None) -> tuple[Tensor, Tensor]:
+        """The codes to compare the batch with, and which pairs are similar; see `known`.
 
         Args:
             u: network outputs, B×K.
@@ -183,13 +260,5 @@ class HashLoss(nn.Module):
 
         Source: §3.1 and Eq. (11); built in Chapter 9.
         """
-        y, rows = self.check(u, labels, index)
-        if rows is None or self.num_classes is None:
-            return u, similarity(y).to(u.dtype)  # B×K, B×B
-        y = y if y.ndim == 2 else F.one_hot(y, self.num_classes)  # B×c
-        self.bank_codes[rows] = u.detach().to(self.bank_codes.dtype)
-        self.bank_labels[rows] = y.to(torch.uint8)
-        self.bank_filled[rows] = True
-        met = self.bank_filled if self.empty_rows == "drop" else torch.ones_like(self.bank_filled)  # n
-        # A mask copies: the next batch may overwrite the bank before this one's backward pass.
-        return self.bank_codes[met].to(u.dtype), similarity(y, self.bank_labels[met]).to(u.dtype)  # m×K, B×m
+        U, y, Y = self.known(u, labels, index)
+        return U, similarity(y, Y).to(u.dtype)  # m×K, B×m

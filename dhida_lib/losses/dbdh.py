@@ -1,0 +1,76 @@
+"""DBDH: the likelihood of the pairs of *binary* codes, with a straight-through gradient, and balance.
+
+Zheng, Zhang, Lu: *Deep balanced discrete hashing for image retrieval*, Neurocomputing 403, 2020. Chapter 14.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from dhida_lib._validate import choice, positive
+from dhida_lib.losses.base import HashLoss, full, pairwise_nll
+from dhida_lib.quantization import piecewise, straight_through_sign
+
+__all__ = ["DBDHLoss"]
+
+
+class DBDHLoss(HashLoss):
+    """L = mean over pairs of log(1 + exp θ) − s·θ, plus α · mean over i of (mean over k of v_ik)².
+
+    θ_ij = ½ v_i·V_j. In the paper v = sign(u) itself: the gradient to v is passed on to u as if the sign
+    were the identity (``activation="sign"``). Labels: ids or multi-hot.
+
+    Common ports put v = f(u), clamped to [−1, 1], instead (``activation="piecewise"``). That is term by term
+    the DHIDA loss with γ = α, so a "DBDH" trained with such a port is DHIDA without attention.
+
+    Args:
+        bits: length K of the code.
+        num_train: number n of training images, for pairs against the bank; ``None``: pairs within the batch.
+        num_classes: number c of classes; needed with ``num_train``.
+        alpha: weight α ≥ 0 of the balance term.
+        activation: ``"sign"``: the paper's; ``"piecewise"``: the common ports'.
+        empty_rows: what unfilled rows of the bank count, see :class:`HashLoss`. With ``"keep"`` the sign
+            makes them codes of ones.
+
+    Raises:
+        ValueError: if an argument is wrong.
+
+    Source: Zheng et al., Neurocomputing 2020; built in Chapter 14.
+    """
+
+    def __init__(
+        self,
+        bits: int,
+        num_train: int | None = None,
+        num_classes: int | None = None,
+        alpha: float = 0.1,
+        activation: str = "sign",
+        empty_rows: str = "drop",
+    ) -> None:
+        super().__init__(bits, num_train, num_classes, empty_rows)
+        self.alpha = positive("alpha", alpha, zero=True)
+        self.activation = choice("activation", activation, ("sign", "piecewise"))
+
+    def forward(self, u: Tensor, labels: Any, index: Any = None) -> Tensor:
+        """The loss of one batch.
+
+        Args:
+            u: network outputs, B×K; the activation is applied inside.
+            labels: class ids (B,) or multi-hot rows (B×c).
+            index: the images' places in the training set (B,); needed with ``num_train``.
+
+        Returns:
+            The loss, a scalar.
+
+        Raises:
+            ValueError: naming the argument that is wrong.
+
+        Source: Zheng et al., Neurocomputing 2020; built in Chapter 14.
+        """
+        u = full(u)
+        U, S = self.pairs(u, labels, index)  # m×K, B×m
+        act = straight_through_sign if self.activation == "sign" else piecewise
+        v, V = act(u), act(U)
+        return pairwise_nll(0.5 * v @ V.T, S) + self.alpha * v.mean(dim=1).square().mean()

@@ -1,0 +1,74 @@
+"""DHN: the likelihood of the pairs, and a prior that has its peaks at ±1.
+
+Zhu, Long, Wang, Cao: *Deep Hashing Network for Efficient Similarity Retrieval*, AAAI 2016. Chapter 14.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from dhida_lib._validate import positive
+from dhida_lib.losses.base import HashLoss, full, pairwise_nll
+
+__all__ = ["DHNLoss"]
+
+
+class DHNLoss(HashLoss):
+    """L = mean over pairs of log(1 + exp θ) − s·θ, plus α · mean of log cosh(|u| − 1).
+
+    θ_ij = ½ u_i·U_j. The second term smooths the distance ||u| − 1| (a bimodal Laplace prior on u): it is
+    about ½(|u| − 1)² near ±1, and grows by 1 per unit far from it. Labels: ids or multi-hot.
+
+    Written as ``log(cosh(x))`` it overflows from |x| ≈ 89 in float32. Here it is the same function as
+    |x| + log(1 + exp(−2|x|)) − log 2, which never does. Both terms are means, as in common ports; the paper
+    sums, so its weight is of another scale.
+
+    Args:
+        bits: length K of the code.
+        num_train: number n of training images, for pairs against the bank; ``None``: pairs within the batch.
+        num_classes: number c of classes; needed with ``num_train``.
+        alpha: weight α ≥ 0 of the prior.
+        empty_rows: what unfilled rows of the bank count, see :class:`HashLoss`.
+
+    Raises:
+        ValueError: if an argument is wrong.
+
+    Source: Zhu et al., AAAI 2016; built in Chapter 14.
+    """
+
+    def __init__(
+        self,
+        bits: int,
+        num_train: int | None = None,
+        num_classes: int | None = None,
+        alpha: float = 0.1,
+        empty_rows: str = "drop",
+    ) -> None:
+        super().__init__(bits, num_train, num_classes, empty_rows)
+        self.alpha = positive("alpha", alpha, zero=True)
+
+    def forward(self, u: Tensor, labels: Any, index: Any = None) -> Tensor:
+        """The loss of one batch.
+
+        Args:
+            u: network outputs, B×K.
+            labels: class ids (B,) or multi-hot rows (B×c).
+            index: the images' places in the training set (B,); needed with ``num_train``.
+
+        Returns:
+            The loss, a scalar.
+
+        Raises:
+            ValueError: naming the argument that is wrong.
+
+        Source: Zhu et al., AAAI 2016; built in Chapter 14.
+        """
+        u = full(u)
+        U, S = self.pairs(u, labels, index)  # m×K, B×m
+        x = (u.abs() - 1).abs()  # B×K
+        log_cosh = x + F.softplus(-2 * x) - math.log(2)  # B×K
+        return pairwise_nll(0.5 * u @ U.T, S) + self.alpha * log_cosh.mean()

@@ -1,0 +1,80 @@
+"""DTSH: the likelihood of triplets: an image, one like it, one unlike it.
+
+Wang, Shi, Kitani: *Deep Supervised Hashing with Triplet Labels*, ACCV 2016, arXiv 1612.03900. Chapter 14.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dhida_lib._validate import positive
+from dhida_lib.losses.base import HashLoss, full
+from dhida_lib.quantization import quantization_error
+from dhida_lib.similarity import similarity
+
+__all__ = ["DTSHLoss"]
+
+
+class DTSHLoss(HashLoss):
+    """L = mean over triplets of log(1 + exp(−(θ_qp − θ_qn − α))), plus λ · mean of (u − sign u)².
+
+    θ_ij = ½ u_i·u_j. The triplets are all (q, p, n) of the batch in which p ≠ q shares a label with q and n
+    does not; a batch without any has only the second term. There is no bank. Labels: ids or multi-hot.
+
+    Common ports leave out the ½, so that their α = 5 is 2.5 here, count q as its own positive (whose θ
+    only grows with ‖u_q‖), and clamp the argument against overflow, which the stable form does not need.
+
+    Args:
+        bits: length K of the code.
+        num_train: accepted, because all losses are built alike; not used.
+        num_classes: number c of classes; only checks the labels.
+        alpha: margin α ≥ 0, in units of θ.
+        lam: weight λ ≥ 0 of the quantization error.
+
+    Raises:
+        ValueError: if an argument is wrong.
+
+    Source: Wang et al., arXiv 1612.03900; built in Chapter 14.
+    """
+
+    def __init__(
+        self,
+        bits: int,
+        num_train: int | None = None,
+        num_classes: int | None = None,
+        alpha: float = 2.5,
+        lam: float = 1.0,
+    ) -> None:
+        super().__init__(bits, num_classes=num_classes)
+        self.alpha = positive("alpha", alpha, zero=True)
+        self.lam = positive("lam", lam, zero=True)
+
+    def forward(self, u: Tensor, labels: Any, index: Any = None) -> Tensor:
+        """The loss of one batch.
+
+        Args:
+            u: network outputs, B×K.
+            labels: class ids (B,) or multi-hot rows (B×c).
+            index: not used.
+
+        Returns:
+            The loss, a scalar.
+
+        Raises:
+            ValueError: naming the argument that is wrong.
+
+        Source: Wang et al., arXiv 1612.03900; built in Chapter 14.
+        """
+        u = full(u)
+        S = similarity(self.check(u, labels)[0])  # B×B
+        itself = torch.eye(len(u), dtype=torch.bool, device=u.device)
+        # An image without labels is similar to nothing, also not to itself: that makes it no negative.
+        positive, negative = S & ~itself, ~S & ~itself  # B×B
+        q, p, n = (positive[:, :, None] & negative[:, None, :]).nonzero().T  # T each
+        theta = 0.5 * u @ u.T  # B×B
+        nll = F.softplus(self.alpha - theta[q, p] + theta[q, n])  # T
+        return nll.sum() / max(len(q), 1) + self.lam * quantization_error(u)
