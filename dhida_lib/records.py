@@ -17,6 +17,7 @@ import torch
 
 from dhida_lib._files import read_json, write_json
 from dhida_lib._validate import bad
+from dhida_lib.training import TrainConfig
 
 __all__ = ["Record", "load_record", "load_records", "machine", "save_record"]
 
@@ -98,7 +99,7 @@ def load_record(path: str | os.PathLike[str]) -> Record:
         path: the JSON file.
 
     Returns:
-        The record.
+        The record. A training setting that did not exist when it was written has its default.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -110,6 +111,8 @@ def load_record(path: str | os.PathLike[str]) -> Record:
     names = {f.name for f in fields(Record)}
     if not isinstance(content, dict) or set(content) != names:
         raise ValueError(f"{path} is not a record: it needs exactly the keys {', '.join(sorted(names))}.")
+    if isinstance(train := content["config"].get("train"), dict):  # settings younger than the record
+        content["config"]["train"] = {**asdict(TrainConfig()), **train}
     return Record(**content)
 
 

@@ -1,4 +1,4 @@
-"""Algorithm 1: from images to a trained hash network (§3.5 and §4.2; built in Chapter 11).
+"""Algorithm 1: from images to a trained hash network (§3.5 and §4.2; built in Chapters 11 and 12).
 
 The trainer knows networks and losses only through their call. It draws every random number of an epoch from
 the pair (seed, epoch), so a run that was killed and resumed is the same run as one that never stopped.
@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -25,6 +27,7 @@ from dhida_lib.metrics import mean_average_precision
 from dhida_lib.quantization import piecewise, quantization_error, sign
 
 __all__ = [
+    "PRECISIONS",
     "Callback",
     "History",
     "Monitor",
@@ -40,10 +43,16 @@ __all__ = [
     "train",
 ]
 
+PRECISIONS = ("float32", "bfloat16")
+"""The names that `TrainConfig` takes for ``precision``."""
+
 
 @dataclass(frozen=True)
 class TrainConfig:
     """How to train. The defaults are the paper's where it gives a value (§4.2), else the field's.
+
+    The last five are about speed and memory. At their defaults they change nothing; a state that was saved
+    before they existed counts as one with the defaults.
 
     Args:
         epochs: passes over the training images; the paper does not say, 150 is usual in the field.
@@ -55,11 +64,19 @@ class TrainConfig:
         augment: what happens to training images, one of ``dhida_lib.data.AUGMENTATIONS``.
         seed: decides order, augmentation and dropout.
         device: ``"auto"`` takes a GPU if there is one.
+        precision: ``"float32"``, or ``"bfloat16"``: autocast of the network. Weights, their gradients, the
+            loss and its bank stay float32.
+        channels_last: keep images and maps as B×H×W×C in memory. Not for a narrow network of a width below 8
+            on a CPU, where PyTorch can crash.
+        compile: let `torch.compile` translate the network; needs a C++ compiler, and a width as above.
+        accumulate: batches per optimizer step. The step's gradient is the mean over all their images, but a
+            loss and a batch normalisation see one batch at a time.
+        data_on_device: copy the training images to the device once, as bytes, instead of batch by batch.
 
     Raises:
         ValueError: if a value is wrong.
 
-    Source: §4.2; built in Chapter 11.
+    Source: §4.2; built in Chapter 11, the last five in Chapter 12.
     """
 
     epochs: int = 150
@@ -71,6 +88,11 @@ class TrainConfig:
     augment: str = "none"
     seed: int = 0
     device: str = "auto"
+    precision: str = "float32"
+    channels_last: bool = False
+    compile: bool = False
+    accumulate: int = 1
+    data_on_device: bool = False
 
     def __post_init__(self) -> None:
         positive_int("epochs", self.epochs)
@@ -82,6 +104,11 @@ class TrainConfig:
         choice("augment", self.augment, AUGMENTATIONS)
         if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
             raise bad("seed", self.seed, "an integer ≥ 0")
+        choice("precision", self.precision, PRECISIONS)
+        for name in ("channels_last", "compile", "data_on_device"):
+            if not isinstance(value := getattr(self, name), bool):
+                raise bad(name, value, "True or False")
+        positive_int("accumulate", self.accumulate)
 
 
 @dataclass
@@ -131,13 +158,13 @@ class Callback:
     """
 
     def on_batch(self, epoch: int, batch: int, batches: int, loss: float) -> None:
-        """Called after every step.
+        """Called after every batch.
 
         Args:
             epoch: the current epoch, from 1.
-            batch: the step within it, from 1.
-            batches: steps per epoch.
-            loss: the step's loss.
+            batch: the batch within it, from 1.
+            batches: batches per epoch.
+            loss: the batch's loss.
 
         Source: ours; built in Chapter 11.
         """
@@ -264,8 +291,8 @@ def learning_rate(config: TrainConfig, step: int, steps_per_epoch: int) -> float
 
     Args:
         config: base rate, schedule, warm-up and number of epochs.
-        step: the step, from 0, over the whole run.
-        steps_per_epoch: steps in one epoch.
+        step: the optimizer's step, from 0, over the whole run.
+        steps_per_epoch: the optimizer's steps in one epoch.
 
     Returns:
         The rate.
@@ -358,14 +385,18 @@ def train(
         The history, over all sessions of the run.
 
     Raises:
-        ValueError: if ``folder`` holds another run's state, or a damaged one.
+        ValueError: if ``folder`` holds another run's state, or a damaged one; if this machine, this network
+            or these images do not allow a setting.
         FloatingPointError: if the loss is not a finite number; the last checkpoint stays.
 
-    Source: Algorithm 1; built in Chapter 11.
+    Source: Algorithm 1; built in Chapters 11 and 12.
     """
     device = pick_device(config.device)
-    model.to(device).train()
+    network = _prepare(model, config, device)
     loss.to(device).train()
+    if config.data_on_device:
+        split = _on_device(split, device)
+    # RMSprop has no fused form; on a GPU torch takes foreach, one kernel for many tensors, by itself.
     optimizer = torch.optim.RMSprop(model.parameters(), lr=config.lr, weight_decay=config.weight_decay)
     history = History()
     run = {"config": {k: v for k, v in asdict(config).items() if k != "device"}, "about": about or {}}
@@ -375,7 +406,7 @@ def train(
         _same_run(saved["run"], run, folder)
         history.epochs = saved["history"]
     for epoch in range(first, config.epochs):
-        row = _one_epoch(model, loss, optimizer, split, config, epoch, callbacks)
+        row = _one_epoch(model, network, loss, optimizer, split, config, epoch, callbacks)
         for callback in callbacks:
             callback.on_epoch(row, model)
         history.epochs.append(row)
@@ -385,8 +416,55 @@ def train(
     return history
 
 
+def _prepare(model: nn.Module, config: TrainConfig, device: torch.device) -> Callable[[Tensor], Tensor]:
+    """Bring the model to the device, in training mode; return what the loop calls."""
+    asked = next((name for name in ("channels_last", "compile") if getattr(config, name)), None)
+    if asked and device.type == "cpu" and (where := _fragile(model)) is not None:
+        raise bad(
+            asked, True, f"False for this network on a CPU: PyTorch's gradient of `{where}` can crash there"
+        )
+    if config.compile and not _compiler():
+        raise bad("compile", True, "False on a machine without a C++ compiler (g++, clang++ or cl)")
+    form = torch.channels_last if config.channels_last else torch.contiguous_format
+    model.to(device=device, memory_format=form).train()  # type: ignore[call-overload]
+    # dynamic=False: one program for each batch size, so that a resumed run computes with the same ones.
+    return torch.compile(model, dynamic=False) if config.compile else model
+
+
+def _fragile(model: nn.Module) -> str | None:
+    """A convolution whose gradient PyTorch 2.14 writes outside its memory in channels_last, on a CPU.
+
+    These are strided 1×1 convolutions with fewer than 8 input channels; the narrow network of a width below 8
+    has one. The compiler chooses channels_last too.
+    """
+    for name, module in model.named_modules():
+        strided = isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1) != module.stride
+        if strided and module.in_channels < 8:
+            return name
+    return None
+
+
+def _compiler() -> str | None:
+    """The C++ compiler that `torch.compile` would find."""
+    names = (os.environ.get("CXX"), "g++", "clang++", "cl")
+    return next((found for name in names if name and (found := shutil.which(name))), None)
+
+
+def _on_device(split: Split, device: torch.device) -> Split:
+    """Copy a split's bytes to the device, if they leave half of its free memory to the training."""
+    if not isinstance(getattr(split, "pixels", None), Tensor):
+        raise bad("data_on_device", True, "False for images that are read from files batch by batch")
+    if device.type == "cuda":
+        free, need = torch.cuda.mem_get_info(device)[0], split.pixels.nbytes
+        if need > free // 2:
+            text = f"False here: the images need {need:,} bytes, of the GPU's memory {free:,} are free"
+            raise bad("data_on_device", True, text)
+    return split.to(device)
+
+
 def _one_epoch(
     model: nn.Module,
+    network: Callable[[Tensor], Tensor],
     loss: nn.Module,
     optimizer: torch.optim.Optimizer,
     split: Split,
@@ -400,31 +478,41 @@ def _one_epoch(
     if callable(begin := getattr(loss, "start_epoch", None)):
         begin(epoch, config.epochs)
     steps = math.ceil(len(split) / config.batch_size)
+    alone = steps > 1 and len(split) % config.batch_size == 1  # the last batch is one image: it is left out
+    used = len(split) - alone
+    updates, together = math.ceil(steps / config.accumulate), config.accumulate * config.batch_size
     generator = torch.Generator().manual_seed(config.seed * 1_000_003 + epoch)
     total, seen, lr = 0.0, 0, config.lr
     produced: list[Tensor] = []
     gpus = [device] if device.type == "cuda" else []
+    form = torch.channels_last if config.channels_last else torch.preserve_format
     with torch.random.fork_rng(devices=gpus):  # dropout draws from the global generators
         torch.manual_seed(config.seed * 1_000_003 + epoch)
         loader = batches(split, config.batch_size, shuffle=True, generator=generator, augment=config.augment)
         for step, (images, labels, index) in enumerate(loader):
             if len(images) == 1 and steps > 1:
                 continue  # batch normalisation has no variance over one image
-            lr = learning_rate(config, epoch * steps + step, steps)
+            update = step // config.accumulate
+            lr = learning_rate(config, epoch * updates + update, updates)
             for group in optimizer.param_groups:
                 group["lr"] = lr
-            u = model(images.to(device))  # B×K
+            with _autocast(config, device):
+                u = network(images.to(device, memory_format=form))  # B×K
+            u = u.float()
             value = loss(u, labels.to(device), index.to(device))
             if not torch.isfinite(value):
                 raise FloatingPointError(
                     f"The loss is {value.item()} in epoch {epoch + 1}, step {step + 1}. A lower `lr` "
                     f"(now {lr:g}) or a look at the images may help."
                 )
-            optimizer.zero_grad(set_to_none=True)
-            value.backward()
-            optimizer.step()
+            if step % config.accumulate == 0:
+                optimizer.zero_grad(set_to_none=True)
+            shared = min(together, used - update * together)  # images of this optimizer step
+            (value if shared == len(images) else value * (len(images) / shared)).backward()
             produced.append(u.detach())
             total, seen = total + value.item() * len(images), seen + len(images)
+            if (step + 1) % config.accumulate == 0 or seen == used:
+                optimizer.step()
             for callback in callbacks:
                 callback.on_batch(epoch + 1, step + 1, steps, value.item())
     u = torch.cat(produced)  # n×K, as the network gave them in the course of the epoch
@@ -442,8 +530,17 @@ def _one_epoch(
     return row
 
 
+def _autocast(config: TrainConfig, device: torch.device) -> AbstractContextManager[Any]:
+    """Where the network computes: as it is, or with autocast."""
+    if config.precision == "float32":
+        return nullcontext()
+    return torch.autocast(device.type, dtype=torch.bfloat16)
+
+
 def _same_run(saved: dict[str, Any], now: dict[str, Any], folder: str | os.PathLike[str]) -> None:
-    """Refuse to go on with a state that another run left."""
+    """Refuse to go on with a state that another run left. A setting that it does not name had its default."""
+    defaults = {k: v for k, v in asdict(TrainConfig()).items() if k != "device"}
+    saved = {**saved, "config": {**defaults, **saved["config"]}}
     if saved == now:
         return
     old, new = ({**run["config"], **run["about"]} for run in (saved, now))

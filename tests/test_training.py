@@ -208,11 +208,232 @@ def test_learning_rate():
     [
         ("epochs", 0), ("batch_size", 1.5), ("lr", 0), ("lr", "x"), ("weight_decay", -1),
         ("warmup", float("inf")), ("schedule", "step"), ("augment", "blur"), ("seed", -1), ("seed", True),
+        ("precision", "float16"), ("precision", 16), ("channels_last", 1), ("compile", "yes"),
+        ("data_on_device", None), ("accumulate", 0), ("accumulate", 2.0), ("accumulate", True),
     ],
 )  # fmt: skip
 def test_wrong_settings(name, value):
     with pytest.raises(ValueError, match=f"`{name}` must be"):
         TrainConfig(**{name: value})
+
+
+class Small(nn.Module):
+    """A small network with batch norm or without."""
+
+    def __init__(self, bits=6, norm=False):
+        super().__init__()
+        torch.manual_seed(0)
+        self.layers = nn.Sequential(
+            nn.Conv2d(1, 8, 3, padding=1), nn.BatchNorm2d(8) if norm else nn.Identity(), nn.ReLU(),
+            nn.Conv2d(8, 8, 3, stride=4, padding=1), nn.ReLU(), nn.Flatten(), nn.Dropout(0.1),
+            nn.Linear(8 * 49, bits),
+        )  # fmt: skip
+
+    def forward(self, x):
+        return self.layers(x)
+
+
+PIECE = load_dataset("fashion-mini").train.take(70)
+
+
+def small_run(model=None, loss=None, folder=None, callbacks=(), split=PIECE, **settings):
+    config = TrainConfig(**{"epochs": 3, "batch_size": 16, "lr": 1e-3, "device": "cpu", **settings})
+    model = model or Small()
+    loss = loss or dhida_lib.DHIDALoss(bits=6, num_train=len(PIECE), num_classes=10)
+    history = train(model, loss, split, config, callbacks, folder)
+    return model, loss, history
+
+
+def test_bfloat16_is_close_to_float32_and_its_loss_is_float32():
+    seen = []
+
+    class Watch(dhida_lib.DHIDALoss):
+        def forward(self, u, labels, index=None):
+            seen.append((u.dtype, torch.is_autocast_enabled("cpu")))
+            return super().forward(u, labels, index)
+
+    plain, _, exact = small_run()
+    mixed, loss, rounded = small_run(loss=Watch(6, len(PIECE), 10), precision="bfloat16")
+    assert set(seen) == {(torch.float32, False)}
+    assert {p.dtype for p in mixed.parameters()} == {loss.bank_codes.dtype} == {torch.float32}
+    assert {p.grad.dtype for p in mixed.parameters()} == {torch.float32}
+    a, b = exact.column("loss")[1], rounded.column("loss")[1]
+    assert b == pytest.approx(a, rel=0.02)
+    assert a != b
+    assert not torch.equal(weights(plain), weights(mixed))
+
+
+def last_gradients(model):
+    return torch.cat([p.grad.flatten() for p in model.parameters()])
+
+
+class PerImage(nn.Module):
+    def forward(self, u, labels, index):
+        return nn.functional.cross_entropy(u, labels % u.shape[1])
+
+
+class FullBank(dhida_lib.DHIDALoss):
+    """A bank that already holds what this network gives for each image, and is not overwritten."""
+
+    def __init__(self, model):
+        super().__init__(6, len(PIECE), 10)
+        x, y = PIECE.batch(range(len(PIECE)))
+        with torch.no_grad():
+            self(model.eval()(x), y, range(len(PIECE)))
+
+
+def one_step(loss, model=None, **settings):
+    model = model or Small()
+    model.layers[6].p = 0.0  # no dropout: it draws other numbers for other batches
+    small_run(model, loss, epochs=1, **settings)
+    return last_gradients(model)
+
+
+@pytest.mark.parametrize("n", [70, 64, 65])  # a last batch of 6, a whole one, a last batch of one image
+def test_accumulated_gradients_are_those_of_the_large_batch(n):
+    split = PIECE.take(n)
+    for make in (PerImage, lambda: FullBank(Small())):
+        parts = one_step(make(), split=split, accumulate=5)
+        model, loss = Small(), make()
+        model.layers[6].p = 0.0
+        if n == 65:  # the trainer leaves the last image out; so do we
+            keep = torch.randperm(n, generator=torch.Generator().manual_seed(0))[:64]
+            x, y = split.batch(keep)
+            loss(model(x), y, keep).backward()
+        else:
+            small_run(model, loss, split=split, epochs=1, batch_size=n)
+        torch.testing.assert_close(parts, last_gradients(model), rtol=1e-4, atol=1e-7)
+
+
+def test_accumulated_gradients_differ_where_images_meet():
+    def differ(make, norm=False):
+        parts = one_step(make(), Small(norm=norm), accumulate=5)
+        whole = one_step(make(), Small(norm=norm), batch_size=70)
+        return float((parts - whole).norm() / whole.norm())
+
+    assert differ(lambda: dhida_lib.DHIDALoss(6)) > 0.01  # pairs within the batch
+    assert differ(lambda: dhida_lib.DHIDALoss(6, 70, 10)) > 0.01  # a bank that is still filling
+    assert differ(PerImage, norm=True) > 0.01
+    assert differ(PerImage) < 1e-5
+
+
+def test_accumulation_steps_the_schedule_and_flushes_the_last_group():
+    moved = []
+
+    class Watch(training.Callback):
+        def on_batch(self, epoch, batch, batches, loss):
+            now = weights(model)
+            moved.append(not torch.equal(now, moved_from[0]))
+            moved_from[0] = now
+
+    model = Small()
+    moved_from = [weights(model)]
+    settings = {"accumulate": 2, "epochs": 2, "schedule": "cosine", "warmup": 1.0}
+    _, _, history = small_run(model, callbacks=[Watch()], **settings)
+    assert moved == [False, True, False, True, True] * 2  # five batches of up to 16 of 70 images
+    config = TrainConfig(**{"lr": 1e-3, **settings})
+    assert history.column("lr")[1] == [learning_rate(config, 2, 3), learning_rate(config, 5, 3)]
+
+
+KNOBS = {"precision": "bfloat16", "channels_last": True, "accumulate": 2, "data_on_device": True}
+
+
+def eager_compiler(monkeypatch):
+    """torch.compile as it is, but without the C++ that takes a minute."""
+    real, calls = torch.compile, []
+
+    def compile(model, **options):
+        calls.append(options)
+        return real(model, backend="eager", **options)
+
+    monkeypatch.setattr(torch, "compile", compile)
+    monkeypatch.setattr(training, "_compiler", lambda: "g++")
+    return calls
+
+
+def test_a_killed_run_with_all_knobs_resumes_exactly(tmp_path, monkeypatch):
+    calls = eager_compiler(monkeypatch)
+    knobs = {**KNOBS, "compile": True, "augment": "flip-shift"}
+    whole, loss, history = small_run(folder=tmp_path / "whole", **knobs)
+    with pytest.raises(Killed):
+        small_run(folder=tmp_path / "killed", callbacks=[Kill(3, 3)], **knobs)
+    resumed, loss_again, again = small_run(folder=tmp_path / "killed", **knobs)
+    assert calls == [{"dynamic": False}] * 3
+    assert torch.equal(weights(whole), weights(resumed))
+    assert torch.equal(loss.bank_codes, loss_again.bank_codes)
+    assert history.column("loss") == again.column("loss")
+    assert whole.layers[3].weight.is_contiguous(memory_format=torch.channels_last)
+    with pytest.raises(ValueError, match="accumulate was 2, is now 3"):
+        small_run(folder=tmp_path / "killed", **{**knobs, "accumulate": 3})
+
+
+def test_layout_place_and_compiler_change_no_result(monkeypatch):
+    eager_compiler(monkeypatch)
+    plain, _, _ = small_run()
+    for knobs in ({"data_on_device": True}, {"compile": True}):
+        assert torch.equal(weights(plain), weights(small_run(**knobs)[0]))
+    other, _, _ = small_run(channels_last=True)
+    torch.testing.assert_close(weights(plain), weights(other), rtol=1e-3, atol=1e-4)
+    # The layout is the run's, not the network's: the next run of the same network has its own.
+    small_run(other)
+    assert other.layers[0].weight.is_contiguous()
+
+
+@pytest.mark.parametrize("name", ["channels_last", "compile"])
+def test_a_very_narrow_network_refuses_what_crashes_on_a_cpu(name):
+    with pytest.raises(ValueError, match=rf"`{name}` must be False .* `backbone\.block2\.shortcut\.0`"):
+        trained(config=TINY.change(device="cpu", **{name: True}))
+
+
+def test_the_fast_network_in_channels_last():
+    config = TINY.change(width=16, epochs=1, device="cpu", data_on_device=True)
+    plain, _, history = trained(config=config)
+    other, _, last = trained(config=config.change(channels_last=True))
+    assert last.column("loss")[1] == pytest.approx(history.column("loss")[1], rel=0.01)
+    assert other.backbone.block1.conv1.weight.is_contiguous(memory_format=torch.channels_last)
+    assert training._fragile(plain) is None
+
+
+def test_compile_needs_a_compiler(monkeypatch):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    monkeypatch.setattr(training.shutil, "which", lambda name: None)
+    with pytest.raises(ValueError, match=r"`compile` must be False on a machine without a C\+\+ compiler"):
+        small_run(compile=True)
+    monkeypatch.setattr(training.shutil, "which", lambda name: "/bin/c++" if name == "clang++" else None)
+    assert training._compiler() == "/bin/c++"
+
+
+def test_images_go_to_the_device_only_if_they_fit(monkeypatch):
+    cpu = torch.device("cpu")
+    assert training._on_device(PIECE, cpu).pixels.equal(PIECE.pixels)
+    with pytest.raises(ValueError, match="`data_on_device` must be False for images that are read"):
+        training._on_device([1, 2], cpu)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1000, 2000))
+    with pytest.raises(ValueError, match="54,880 bytes, of the GPU's memory 1,000 are free"):
+        training._on_device(PIECE, torch.device("cuda"))
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (10**9, 10**9))
+    monkeypatch.setattr(type(PIECE), "to", lambda split, device: f"on {device}")
+    assert training._on_device(PIECE, torch.device("cuda")) == "on cuda"
+
+
+def test_what_was_written_before_the_knobs_still_counts(tmp_path):
+    new = ("precision", "channels_last", "compile", "accumulate", "data_on_device")
+    small_run(folder=tmp_path, callbacks=[], epochs=1)
+    where = tmp_path / "checkpoint.json"
+    state = json.loads(where.read_text())
+    for name in new:
+        del state["about"]["run"]["config"][name]
+    where.write_text(json.dumps(state))
+    assert len(small_run(folder=tmp_path, epochs=1)[2].epochs) == 1
+    with pytest.raises(ValueError, match="precision was 'float32', is now 'bfloat16'"):
+        small_run(folder=tmp_path, epochs=1, precision="bfloat16")
+    old = json.loads((dhida_lib.data_path("records", "fast-profile") / "centre-seed0.json").read_text())
+    assert not set(new) & set(old["config"]["train"])
+    record = records.load_record(dhida_lib.data_path("records", "fast-profile") / "centre-seed0.json")
+    assert {name: record.config["train"][name] for name in new} == {
+        name: getattr(TrainConfig(), name) for name in new
+    }
+    assert {k: v for k, v in record.config["train"].items() if k not in new} == old["config"]["train"]
 
 
 def test_validators():
@@ -369,6 +590,10 @@ def test_command_line(tmp_path, capsys):
     assert (out / "record.json").is_file()
     assert main(["evaluate", str(out / "model.json")]) == 0
     assert "1,000 queries" in capsys.readouterr().out
+    knobs = ["--set", "precision=bfloat16", "--set", "accumulate=2", "--set", "data_on_device=true"]
+    assert main(["train", *ARGS, *knobs, "--out", str(tmp_path / "knobs")]) == 0
+    assert json.loads((tmp_path / "knobs" / "record.json").read_text())["config"]["train"]["accumulate"] == 2
+    capsys.readouterr()
     assert main(["evaluate", str(out / "model.json"), "--protocol", "mini-with-train"]) == 0
     assert main(["evaluate", str(tmp_path / "none.json")]) == 2
     assert "There is no model" in capsys.readouterr().err
@@ -382,6 +607,8 @@ def test_command_line(tmp_path, capsys):
         (["--set", "dataset=mnist"], "mnist"),
         (["--set", "dataset=fashion-mnist", "--root", "no-such-folder"], "not found"),
         (["--set", "device=gpu"], "`device`"),
+        (["--set", "device=cpu", "--set", "channels_last=true"], "`channels_last` must be False"),
+        (["--set", "precision=float16"], "`precision` must be one of 'float32', 'bfloat16'"),
     ],
 )
 def test_command_line_errors_are_one_line(tmp_path, capsys, extra, message):
