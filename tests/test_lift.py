@@ -53,7 +53,8 @@ def binds(node: ast.stmt) -> set[str]:
     if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
         return {node.name}
     targets = node.targets if isinstance(node, ast.Assign) else []
-    return {n.id for target in targets for n in ast.walk(target) if isinstance(n, ast.Name)}
+    names = (n for target in targets for n in ast.walk(target) if isinstance(n, ast.Name))
+    return {n.id for n in names if isinstance(n.ctx, ast.Store)}  # `a.b = 1` does not define a
 
 
 def loads(node: ast.stmt) -> set[str]:
@@ -453,6 +454,31 @@ def _(my_train):
     assert torch.equal(my_loss.bank_codes, their_loss.bank_codes)
     for row, theirs in zip(rows, history.epochs, strict=True):
         assert row == pytest.approx({name: theirs[name] for name in row}, rel=1e-6)
+
+
+@pair(12, "my_epoch", "training.train")
+def _(my_epoch):
+    """Two epochs with bfloat16 and accumulation: equal weights and banks."""
+    config = dhida_lib.PROFILES["fast"].change(
+        epochs=2, width=4, batch_size=8, augment="none", precision="bfloat16", accumulate=3, device="cpu"
+    )
+    small = dhida_lib.load_dataset("fashion-mini").train.take(45)
+    runs = []
+    for _ in range(2):
+        torch.manual_seed(3)
+        model = models.HashNetwork("narrow-resnet", "ida", bits=7, in_channels=1, width=4)
+        runs.append((model, dhida_lib.DHIDALoss(bits=7, num_train=45, num_classes=10)))
+    (mine, my_loss), (other, their_loss) = runs
+    optimizer = torch.optim.RMSprop(
+        mine.parameters(), lr=config.train.lr, weight_decay=config.train.weight_decay
+    )
+    mine.train()
+    for epoch in range(2):
+        my_epoch(mine, my_loss, optimizer, small, config.train, epoch)
+    training.train(other, their_loss, small, config.train)
+    for name, tensor in mine.state_dict().items():
+        assert torch.equal(tensor, other.state_dict()[name]), name
+    assert torch.equal(my_loss.bank_codes, their_loss.bank_codes)
 
 
 @pair(13, "histograms", "metrics.ranking_histograms")

@@ -667,7 +667,7 @@ def objective(loss, Y, U):
 
 def test_dsdh_codes_and_classifier_live_across_epochs():
     labels, index, rows = torch.arange(40) % C, torch.arange(40), F.one_hot(torch.arange(40) % C, C)
-    loss = DSDHLoss(K, 40, C, mu=1.0, eta=0.05).double()
+    loss = DSDHLoss(K, 40, C, mu=2.0, nu=0.5, eta=0.1).double()
     u = draw(5, rows=40, scale=0.3)
     loss.start_epoch(0, 3)  # an empty bank: nothing to fit
     assert not loss.B.any()
@@ -679,7 +679,7 @@ def test_dsdh_codes_and_classifier_live_across_epochs():
     loss.start_epoch(1, 3)
     assert objective(loss, rows, u.detach()) < before
     assert not torch.equal(loss.B, signs_of_u)  # labels overrule small outputs
-    options = {"rounds": 10, "mu": 1.0, "nu": 0.01, "eta": 0.05}
+    options = {"rounds": 10, "mu": 2.0, "nu": 0.5, "eta": 0.1}
     expected, W = dcc(signs_of_u.numpy(), u.tolist(), sets(labels), options)
     np.testing.assert_array_equal(loss.B.numpy(), expected)
     np.testing.assert_allclose(loss.W.numpy(), W, atol=1e-10)
@@ -688,9 +688,9 @@ def test_dsdh_codes_and_classifier_live_across_epochs():
     assert torch.equal(loss.B, fitted)  # seen images keep their code until the next epoch
     value.backward()
     plain = draw(5, rows=40, scale=0.3)
-    DSDHLoss(K, 40, C, mu=1.0, eta=0.05).double()(plain, labels, index).backward()
+    DSDHLoss(K, 40, C, mu=2.0, nu=0.5, eta=0.1).double()(plain, labels, index).backward()
     step = u.grad - plain.grad  # what the classifier adds to the gradient: η · 2(sign u − b)/(nK)
-    torch.testing.assert_close(step, 0.05 * 2 * (signs_of_u - fitted) / (40 * K))
+    torch.testing.assert_close(step, 0.1 * 2 * (signs_of_u - fitted) / (40 * K))
     assert step.abs().max() > 1e-4
 
 

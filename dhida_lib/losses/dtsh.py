@@ -72,9 +72,7 @@ class DTSHLoss(HashLoss):
         u = full(u)
         S = similarity(self.check(u, labels)[0])  # B×B
         itself = torch.eye(len(u), dtype=torch.bool, device=u.device)
-        # An image without labels is similar to nothing, also not to itself: that makes it no negative.
-        positive, negative = S & ~itself, ~S & ~itself  # B×B
-        q, p, n = (positive[:, :, None] & negative[:, None, :]).nonzero().T  # T each
+        q, p, n = ((S & ~itself)[:, :, None] & ~S[:, None, :]).nonzero().T  # T each
         theta = 0.5 * u @ u.T  # B×B
         nll = F.softplus(self.alpha - theta[q, p] + theta[q, n])  # T
         return nll.sum() / max(len(q), 1) + self.lam * quantization_error(u)
