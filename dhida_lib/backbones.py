@@ -244,7 +244,7 @@ class NarrowResNet(Backbone):
     def feature_map(self, x: Tensor) -> Tensor:
         """The map after block 4: B×in_channels×H×W → B×4w×⌈H/4⌉×⌈W/4⌉. Raises as `Backbone` says."""
         # Not in channels_last, though that is faster on a CPU: PyTorch 2.14's gradient of a strided 1×1
-        # convolution with four channels writes outside its memory there.
+        # convolution with fewer than eight channels writes outside its memory there.
         y = self.conv1(self._check(x))  # B×w×H×W
         y = self.block1(F.relu(self.bn1(y)))  # B×w×H×W
         y = self.block2(y)  # B×2w×H/2×W/2
