@@ -115,6 +115,8 @@ WRONG = {
         ("always back to train", always_train_after),
         ("the last batch dropped", in_eval(lambda m, x, size: batched(m, x, size, last=False))),
         ("u instead of codes", in_eval(real_numbers)),
+        ("all images at once", in_eval(lambda m, x, size: m.codes(x))),
+        ("batches, then all once more", in_eval(lambda m, x, size: (batched(m, x, size), m.codes(x))[1])),
         ("only the first batch", in_eval(lambda m, x, size: m.codes(x[:size]))),
     ],
     "4.4": [
@@ -123,6 +125,7 @@ WRONG = {
         ("eps forgotten", folded(lambda n: n.weight / n.running_var.sqrt(), shift)),
         ("variance instead of its root", folded(lambda n: n.weight / (n.running_var + n.eps), shift)),
         ("the factor g forgotten", folded(lambda n: 1 / (n.running_var + n.eps).sqrt(), shift)),
+        ("mean added instead of subtracted", folded(line, lambda n, f: n.bias + n.running_mean * f)),
         ("stride forgotten", folded(line, shift, stride=False)),
         ("the old convolution changed", in_place),
         ("both in a Sequential", lambda conv, norm: nn.Sequential(conv, norm)),
