@@ -16,21 +16,7 @@ from torch import Tensor, nn
 from dhida_lib._validate import bad, choice, positive_int
 from dhida_lib.similarity import as_labels, similarity
 
-__all__ = ["HashLoss", "full", "multi_hot", "pairwise_nll", "shared_labels"]
-
-
-def full(u: Any) -> Any:
-    """Bring half-precision outputs to float32, in which squares and means are safe.
-
-    Args:
-        u: network outputs; what is not a tensor comes back as it is, for `HashLoss.check` to refuse.
-
-    Returns:
-        ``u``, in float32 if it was float16 or bfloat16; the gradient passes.
-
-    Source: ours; used by the losses of Chapter 14.
-    """
-    return u.float() if isinstance(u, Tensor) and u.dtype in (torch.float16, torch.bfloat16) else u
+__all__ = ["HashLoss", "multi_hot", "pairwise_nll", "shared_labels"]
 
 
 def multi_hot(y: Tensor, classes: int | None = None) -> Tensor:
@@ -96,10 +82,10 @@ def pairwise_nll(theta: Tensor, s: Tensor) -> Tensor:
 class HashLoss(nn.Module):
     """Base of the losses: it checks the arguments, makes the pairs and keeps the bank.
 
-    A subclass defines ``forward(u, labels, index=None)`` → scalar. The bank is three buffers, so
-    ``.to(device)`` moves it and ``state_dict`` saves it: ``bank_codes`` (n×K), ``bank_labels`` (n×c, 0/1),
-    ``bank_filled`` (n). Every call writes the batch into the bank, so only training images may be given to
-    a loss with a bank.
+    A subclass defines ``_batch(u, labels, index)`` → scalar, which `forward` calls. The bank is three
+    buffers, so ``.to(device)`` moves it and ``state_dict`` saves it: ``bank_codes`` (n×K), ``bank_labels``
+    (n×c, 0/1), ``bank_filled`` (n). Every call writes the batch into the bank, so only training images may
+    be given to a loss with a bank.
 
     Args:
         bits: length K of the code.
@@ -153,6 +139,30 @@ class HashLoss(nn.Module):
 
         Source: Algorithm 1; built in Chapter 11.
         """
+
+    def forward(self, u: Tensor, labels: Any, index: Any = None) -> Tensor:
+        """The loss of one batch; half-precision outputs are brought to float32 first.
+
+        Args:
+            u: network outputs, B×K, before any f, tanh or sign: the loss applies its own.
+            labels: class ids (B,) or multi-hot rows (B×c).
+            index: the images' places in the training set (B,); needed with a bank, else not used.
+
+        Returns:
+            The loss, a scalar.
+
+        Raises:
+            ValueError: naming the argument that is wrong.
+
+        Source: Eq. (13) for DHIDA, else the method's own paper; built in Chapters 9 and 14.
+        """
+        if isinstance(u, Tensor) and u.dtype in (torch.float16, torch.bfloat16):
+            u = u.float()  # squares and means are safe there; the gradient passes
+        return self._batch(u, labels, index)
+
+    def _batch(self, u: Tensor, labels: Any, index: Any) -> Tensor:
+        """The method's formula; it checks its arguments through `check`, `known` or `pairs`."""
+        raise NotImplementedError
 
     def check(self, u: Tensor, labels: Any, index: Any = None) -> tuple[Tensor, Tensor | None]:
         """Check one batch.

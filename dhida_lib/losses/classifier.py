@@ -39,22 +39,7 @@ class ClassifierLoss(HashLoss):
         if self.bits != self.num_classes:
             raise bad("bits", bits, f"the number of classes, {num_classes}: one output for each class")
 
-    def forward(self, u: Tensor, labels: Any, index: Any = None) -> Tensor:
-        """The loss of one batch.
-
-        Args:
-            u: logits, B×c.
-            labels: class ids (B,) or multi-hot rows (B×c).
-            index: not used.
-
-        Returns:
-            The mean cross-entropy, a scalar.
-
-        Raises:
-            ValueError: naming the argument that is wrong.
-
-        Source: Sablayrolles et al., arXiv 1609.06753; used from Chapter 11.
-        """
+    def _batch(self, u: Tensor, labels: Any, index: Any) -> Tensor:
         y, _ = self.check(u, labels, index)
         if y.ndim == 1:
             return F.cross_entropy(u, y)

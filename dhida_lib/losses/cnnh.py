@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from dhida_lib._validate import bad
-from dhida_lib.losses.base import HashLoss, full
+from dhida_lib.losses.base import HashLoss
 from dhida_lib.quantization import sign
 
 __all__ = ["CNNHLoss"]
@@ -87,22 +87,6 @@ class CNNHLoss(HashLoss):
         rows = y.to(self.class_codes.dtype)  # n×c
         return self._descend(sign(rows @ self.class_codes), 2 * rows - 1, self.class_codes)
 
-    def forward(self, u: Tensor, labels: Any, index: Any = None) -> Tensor:
-        """The loss of one batch: stage two.
-
-        Args:
-            u: network outputs, B×K.
-            labels: class ids (B,) or multi-hot rows (B×c).
-            index: not used.
-
-        Returns:
-            The mean of (u − h)², a scalar.
-
-        Raises:
-            ValueError: naming the argument that is wrong.
-
-        Source: Xia et al., AAAI 2014; built in Chapter 14.
-        """
-        u = full(u)
+    def _batch(self, u: Tensor, labels: Any, index: Any) -> Tensor:
         y, _ = self.check(u, labels)
         return (u - self.targets(y).to(u.dtype)).square().mean()

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dhida_lib._validate import bad, positive
-from dhida_lib.losses.base import HashLoss, full, multi_hot
+from dhida_lib.losses.base import HashLoss, multi_hot
 from dhida_lib.losses.centres import class_centres
 from dhida_lib.quantization import sign
 
@@ -78,23 +78,7 @@ class CSQLoss(HashLoss):
         total = multi_hot(y, self.num_classes).to(self.centres.dtype) @ self.centres  # n×K
         return sign(total).where(total != 0, self.ties)
 
-    def forward(self, u: Tensor, labels: Any, index: Any = None) -> Tensor:
-        """The loss of one batch.
-
-        Args:
-            u: network outputs, B×K; the tanh is applied inside.
-            labels: class ids (B,) or multi-hot rows (B×c).
-            index: not used.
-
-        Returns:
-            The loss, a scalar.
-
-        Raises:
-            ValueError: naming the argument that is wrong.
-
-        Source: Yuan et al., arXiv 1908.00347; built in Chapter 14.
-        """
-        u = full(u)
+    def _batch(self, u: Tensor, labels: Any, index: Any) -> Tensor:
         y, _ = self.check(u, labels)
         h = self.targets(y).to(u.dtype)  # B×K
         central = F.binary_cross_entropy_with_logits(2 * u, 0.5 * (h + 1))

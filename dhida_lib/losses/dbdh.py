@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from dhida_lib._validate import choice, positive
-from dhida_lib.losses.base import HashLoss, full, pairwise_nll
+from dhida_lib.losses.base import HashLoss, pairwise_nll
 from dhida_lib.quantization import piecewise, straight_through_sign
 
 __all__ = ["DBDHLoss"]
@@ -53,23 +53,7 @@ class DBDHLoss(HashLoss):
         self.alpha = positive("alpha", alpha, zero=True)
         self.activation = choice("activation", activation, ("sign", "piecewise"))
 
-    def forward(self, u: Tensor, labels: Any, index: Any = None) -> Tensor:
-        """The loss of one batch.
-
-        Args:
-            u: network outputs, B×K; the activation is applied inside.
-            labels: class ids (B,) or multi-hot rows (B×c).
-            index: the images' places in the training set (B,); needed with ``num_train``.
-
-        Returns:
-            The loss, a scalar.
-
-        Raises:
-            ValueError: naming the argument that is wrong.
-
-        Source: Zheng et al., Neurocomputing 2020; built in Chapter 14.
-        """
-        u = full(u)
+    def _batch(self, u: Tensor, labels: Any, index: Any) -> Tensor:
         U, S = self.pairs(u, labels, index)  # m×K, B×m
         act = straight_through_sign if self.activation == "sign" else piecewise
         v, V = act(u), act(U)

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dhida_lib._validate import bad, positive
-from dhida_lib.losses.base import HashLoss, full, multi_hot
+from dhida_lib.losses.base import HashLoss, multi_hot
 from dhida_lib.quantization import sign
 from dhida_lib.similarity import similarity
 
@@ -110,23 +110,7 @@ class DFHLoss(HashLoss):
         for k in range(c):
             C[k] = sign(Q[k] - A[k] @ C)
 
-    def forward(self, u: Tensor, labels: Any, index: Any = None) -> Tensor:
-        """The loss of one batch; the centres move one turn before it is taken.
-
-        Args:
-            u: network outputs, B×K.
-            labels: class ids (B,) or multi-hot rows (B×c).
-            index: the images' places in the training set (B,); needed with ``num_train``.
-
-        Returns:
-            The loss, a scalar.
-
-        Raises:
-            ValueError: naming the argument that is wrong.
-
-        Source: Li et al., arXiv 1909.00206; built in Chapter 14.
-        """
-        u = full(u)
+    def _batch(self, u: Tensor, labels: Any, index: Any) -> Tensor:
         U, y, Y = self.known(u, labels, index)  # m×K
         S = similarity(y, Y)  # B×m
         y, Y = multi_hot(y, self.num_classes), multi_hot(Y, self.num_classes)  # B×c, m×c

@@ -75,21 +75,6 @@ class DHIDALoss(HashLoss):
         L2 = v.mean(dim=1 if self.balance == "code" else 0).square().mean()  # mean of B or of K squares
         return L1, L2
 
-    def forward(self, u: Tensor, labels: Any, index: Any = None) -> Tensor:
-        """The loss of one batch.
-
-        Args:
-            u: network outputs, B×K; f(u) is applied inside.
-            labels: class ids (B,) or multi-hot rows (B×c).
-            index: the images' places in the training set (B,); needed with ``num_train``.
-
-        Returns:
-            L1 + γ·L2, a scalar.
-
-        Raises:
-            ValueError: naming the argument that is wrong.
-
-        Source: Eq. (13); built in Chapter 9.
-        """
+    def _batch(self, u: Tensor, labels: Any, index: Any) -> Tensor:
         L1, L2 = self.terms(u, labels, index)
         return L1 + self.gamma * L2

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dhida_lib._validate import positive
-from dhida_lib.losses.base import HashLoss, full, pairwise_nll
+from dhida_lib.losses.base import HashLoss, pairwise_nll
 
 __all__ = ["DHNLoss"]
 
@@ -51,23 +51,7 @@ class DHNLoss(HashLoss):
         super().__init__(bits, num_train, num_classes, empty_rows)
         self.alpha = positive("alpha", alpha, zero=True)
 
-    def forward(self, u: Tensor, labels: Any, index: Any = None) -> Tensor:
-        """The loss of one batch.
-
-        Args:
-            u: network outputs, B×K.
-            labels: class ids (B,) or multi-hot rows (B×c).
-            index: the images' places in the training set (B,); needed with ``num_train``.
-
-        Returns:
-            The loss, a scalar.
-
-        Raises:
-            ValueError: naming the argument that is wrong.
-
-        Source: Zhu et al., AAAI 2016; built in Chapter 14.
-        """
-        u = full(u)
+    def _batch(self, u: Tensor, labels: Any, index: Any) -> Tensor:
         U, S = self.pairs(u, labels, index)  # m×K, B×m
         x = (u.abs() - 1).abs()  # B×K
         log_cosh = x + F.softplus(-2 * x) - math.log(2)  # B×K

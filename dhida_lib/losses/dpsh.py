@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from dhida_lib._validate import positive
-from dhida_lib.losses.base import HashLoss, full, pairwise_nll
+from dhida_lib.losses.base import HashLoss, pairwise_nll
 from dhida_lib.quantization import quantization_error
 
 __all__ = ["DPSHLoss"]
@@ -49,22 +49,6 @@ class DPSHLoss(HashLoss):
         super().__init__(bits, num_train, num_classes, empty_rows)
         self.eta = positive("eta", eta, zero=True)
 
-    def forward(self, u: Tensor, labels: Any, index: Any = None) -> Tensor:
-        """The loss of one batch.
-
-        Args:
-            u: network outputs, B×K.
-            labels: class ids (B,) or multi-hot rows (B×c).
-            index: the images' places in the training set (B,); needed with ``num_train``.
-
-        Returns:
-            The loss, a scalar.
-
-        Raises:
-            ValueError: naming the argument that is wrong.
-
-        Source: Li et al., arXiv 1511.03855; built in Chapter 14.
-        """
-        u = full(u)
+    def _batch(self, u: Tensor, labels: Any, index: Any) -> Tensor:
         U, S = self.pairs(u, labels, index)  # m×K, B×m
         return pairwise_nll(0.5 * u @ U.T, S) + self.eta * quantization_error(u)

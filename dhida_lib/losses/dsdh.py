@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from dhida_lib._validate import positive, positive_int
-from dhida_lib.losses.base import HashLoss, full, multi_hot, pairwise_nll
+from dhida_lib.losses.base import HashLoss, multi_hot, pairwise_nll
 from dhida_lib.quantization import sign
 
 __all__ = ["DSDHLoss"]
@@ -109,23 +109,7 @@ class DSDHLoss(HashLoss):
             codes, labels = self.bank_codes[met], self.bank_labels[met]
             self.B[met], self.W[:] = self.discrete_steps(self.B[met], codes, labels)
 
-    def forward(self, u: Tensor, labels: Any, index: Any = None) -> Tensor:
-        """The loss of one batch.
-
-        Args:
-            u: network outputs, B×K.
-            labels: class ids (B,) or multi-hot rows (B×c).
-            index: the images' places in the training set (B,); needed with ``num_train``.
-
-        Returns:
-            The likelihood term + η · mean of (b − u)², a scalar.
-
-        Raises:
-            ValueError: naming the argument that is wrong.
-
-        Source: Li et al., arXiv 1705.10999; built in Chapter 14.
-        """
-        u = full(u)
+    def _batch(self, u: Tensor, labels: Any, index: Any) -> Tensor:
         y, rows = self.check(u, labels, index)
         U, S = self.pairs(u, labels, index)  # m×K, B×m
         b = sign(u.detach())  # B×K

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from dhida_lib._validate import positive
-from dhida_lib.losses.base import HashLoss, full
+from dhida_lib.losses.base import HashLoss
 from dhida_lib.similarity import similarity
 
 __all__ = ["DSHLoss"]
@@ -53,23 +53,7 @@ class DSHLoss(HashLoss):
         self.margin = positive("margin", 2 * bits if margin is None else margin)
         self.alpha = positive("alpha", alpha, zero=True)
 
-    def forward(self, u: Tensor, labels: Any, index: Any = None) -> Tensor:
-        """The loss of one batch.
-
-        Args:
-            u: network outputs, B×K.
-            labels: class ids (B,) or multi-hot rows (B×c).
-            index: the images' places in the training set (B,); needed with ``num_train``.
-
-        Returns:
-            The loss, a scalar.
-
-        Raises:
-            ValueError: naming the argument that is wrong.
-
-        Source: Liu et al., CVPR 2016; built in Chapter 14.
-        """
-        u = full(u)
+    def _batch(self, u: Tensor, labels: Any, index: Any) -> Tensor:
         U, y, Y = self.known(u, labels, index)  # m×K
         D = u.square().sum(1)[:, None] + U.square().sum(1) - 2 * u @ U.T  # B×m
         data = 0.5 * D.where(similarity(y, Y), (self.margin - D).clamp_min(0))  # B×m

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dhida_lib._validate import positive
-from dhida_lib.losses.base import HashLoss, full
+from dhida_lib.losses.base import HashLoss
 from dhida_lib.quantization import quantization_error
 from dhida_lib.similarity import similarity
 
@@ -53,23 +53,7 @@ class DTSHLoss(HashLoss):
         self.alpha = positive("alpha", alpha, zero=True)
         self.lam = positive("lam", lam, zero=True)
 
-    def forward(self, u: Tensor, labels: Any, index: Any = None) -> Tensor:
-        """The loss of one batch.
-
-        Args:
-            u: network outputs, B×K.
-            labels: class ids (B,) or multi-hot rows (B×c).
-            index: not used.
-
-        Returns:
-            The loss, a scalar.
-
-        Raises:
-            ValueError: naming the argument that is wrong.
-
-        Source: Wang et al., arXiv 1612.03900; built in Chapter 14.
-        """
-        u = full(u)
+    def _batch(self, u: Tensor, labels: Any, index: Any) -> Tensor:
         S = similarity(self.check(u, labels)[0])  # B×B
         itself = torch.eye(len(u), dtype=torch.bool, device=u.device)
         q, p, n = ((S & ~itself)[:, :, None] & ~S[:, None, :]).nonzero().T  # T each

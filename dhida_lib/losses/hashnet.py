@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dhida_lib._validate import bad, positive, positive_int
-from dhida_lib.losses.base import HashLoss, full, shared_labels
+from dhida_lib.losses.base import HashLoss, shared_labels
 
 __all__ = ["HashNetLoss"]
 
@@ -89,23 +89,7 @@ class HashNetLoss(HashLoss):
         share = (stages * epoch // epochs) / max(stages - 1, 1)  # 0 in the first stage, 1 in the last
         self.beta.fill_(math.sqrt(1 + share * (self.beta_end**2 - 1)))
 
-    def forward(self, u: Tensor, labels: Any, index: Any = None) -> Tensor:
-        """The loss of one batch.
-
-        Args:
-            u: network outputs, B×K; the tanh is applied inside.
-            labels: class ids (B,) or multi-hot rows (B×c).
-            index: the images' places in the training set (B,); needed with ``num_train``.
-
-        Returns:
-            The loss, a scalar.
-
-        Raises:
-            ValueError: naming the argument that is wrong.
-
-        Source: Cao et al., arXiv 1702.00758; built in Chapter 14.
-        """
-        u = full(u)
+    def _batch(self, u: Tensor, labels: Any, index: Any) -> Tensor:
         U, y, Y = self.known(u, labels, index)  # m×K
         v, V = (torch.tanh(self.beta.to(u.dtype) * x) for x in (u, U))
         common, n, N = (x.to(u.dtype) for x in shared_labels(y, Y))  # B×m, B×1, m

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dhida_lib._validate import positive
-from dhida_lib.losses.base import HashLoss, full, shared_labels
+from dhida_lib.losses.base import HashLoss, shared_labels
 
 __all__ = ["IDHNLoss"]
 
@@ -62,23 +62,7 @@ class IDHNLoss(HashLoss):
         self.gamma = positive("gamma", gamma, zero=True)
         self.lam = positive("lam", lam, zero=True)
 
-    def forward(self, u: Tensor, labels: Any, index: Any = None) -> Tensor:
-        """The loss of one batch.
-
-        Args:
-            u: network outputs, B×K; the softsign is applied inside.
-            labels: class ids (B,) or multi-hot rows (B×c).
-            index: the images' places in the training set (B,); needed with ``num_train``.
-
-        Returns:
-            The loss, a scalar.
-
-        Raises:
-            ValueError: naming the argument that is wrong.
-
-        Source: Zhang et al., arXiv 1803.02987; built in Chapter 14.
-        """
-        u = full(u)
+    def _batch(self, u: Tensor, labels: Any, index: Any) -> Tensor:
         U, y, Y = self.known(u, labels, index)  # m×K
         v, V = F.softsign(u), F.softsign(U)
         common, n, N = (x.to(u.dtype) for x in shared_labels(y, Y))  # B×m, B×1, m

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from dhida_lib._validate import positive
-from dhida_lib.losses.base import HashLoss, full, pairwise_nll
+from dhida_lib.losses.base import HashLoss, pairwise_nll
 from dhida_lib.quantization import sign
 
 __all__ = ["LCDSHLoss"]
@@ -53,23 +53,7 @@ class LCDSHLoss(HashLoss):
         super().__init__(bits, num_train, num_classes, empty_rows)
         self.lam = positive("lam", lam, zero=True)
 
-    def forward(self, u: Tensor, labels: Any, index: Any = None) -> Tensor:
-        """The loss of one batch.
-
-        Args:
-            u: network outputs, B×K.
-            labels: class ids (B,) or multi-hot rows (B×c).
-            index: the images' places in the training set (B,); needed with ``num_train``.
-
-        Returns:
-            The loss, a scalar.
-
-        Raises:
-            ValueError: naming the argument that is wrong.
-
-        Source: Zhu and Gao, IJCAI 2017; built in Chapter 14.
-        """
-        u = full(u)
+    def _batch(self, u: Tensor, labels: Any, index: Any) -> Tensor:
         U, S = self.pairs(u, labels, index)  # m×K, B×m
         theta = 0.5 * u @ U.T  # B×m
         binary = 0.5 * sign(u) @ sign(U).T  # B×m

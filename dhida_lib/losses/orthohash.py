@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dhida_lib._validate import bad, choice, positive
-from dhida_lib.losses.base import HashLoss, full, multi_hot
+from dhida_lib.losses.base import HashLoss, multi_hot
 from dhida_lib.losses.centres import class_centres
 
 __all__ = ["OrthoHashLoss"]
@@ -66,23 +66,7 @@ class OrthoHashLoss(HashLoss):
         rows = class_centres(self.num_classes, self.bits, centres, seed)
         self.register_buffer("centres", rows)  # c×K
 
-    def forward(self, u: Tensor, labels: Any, index: Any = None) -> Tensor:
-        """The loss of one batch.
-
-        Args:
-            u: network outputs, B×K.
-            labels: class ids (B,) or multi-hot rows (B×c).
-            index: not used.
-
-        Returns:
-            The loss, a scalar.
-
-        Raises:
-            ValueError: naming the argument that is wrong.
-
-        Source: Hoe et al., arXiv 2109.14449; built in Chapter 14.
-        """
-        u = full(u)
+    def _batch(self, u: Tensor, labels: Any, index: Any) -> Tensor:
         y = multi_hot(self.check(u, labels)[0], self.num_classes).to(u.dtype)  # B×c
         cosine = F.normalize(u) @ F.normalize(self.centres.to(u.dtype)).T  # B×c
         log_p = torch.log_softmax(self.scale * (cosine - self.margin * y), dim=1)  # B×c
