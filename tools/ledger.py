@@ -202,7 +202,7 @@ def row(entry: Entry, root: Path = ROOT) -> str:
     names = "<br>".join(f"`{name.removeprefix('dhida_lib.')}`" for name in entry.library)
     tests = "<br>".join(f"`{test.removeprefix('tests/')}`" for test in entry.tests)
     status = f"**{entry.status}**" + (f": {entry.note}" if entry.note else "")
-    return f"| {entry.item} | {entry.what} | {place} | {names} | {tests} | {status} |"
+    return f"| {entry.item} | {entry.what}<br>{status} | {place} | {names}<br>{tests} |"
 
 
 def page(found: list[Entry], root: Path = ROOT) -> str:
@@ -228,9 +228,9 @@ def page(found: list[Entry], root: Path = ROOT) -> str:
             "",
             f"## {group}",
             "",
-            "| paper | what | chapter and cell | in `dhida_lib` | test | status |",
+            "| paper | what, and its status | chapter and cell | in `dhida_lib`, and the test |",
         ]
-        lines += ["|---|---|---|---|---|---|", *(row(by_item[item], root) for item in items)]
+        lines += ["|---|---|---|---|", *(row(by_item[item], root) for item in items)]
     return "\n".join(lines) + "\n"
 
 
