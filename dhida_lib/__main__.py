@@ -1,4 +1,4 @@
-"""The command line: ``python -m dhida_lib train | evaluate`` (Chapters 11 and 13)."""
+"""The command line: ``python -m dhida_lib train | evaluate | reproduce`` (Chapters 11, 13, 14 and 15)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from dhida_lib._files import sha256
 from dhida_lib._validate import bad
 from dhida_lib.checkpoints import load_model, save_model
 from dhida_lib.data import load_dataset
-from dhida_lib.records import save_record
+from dhida_lib.experiments import BASES, SOURCES, TABLES, Job, missing, plan, reproduce
+from dhida_lib.records import Record, load_records, save_record
 from dhida_lib.runs import PROFILES, RunConfig, measure, run
 from dhida_lib.training import Progress, pick_device
 
@@ -47,6 +48,22 @@ def _parser() -> argparse.ArgumentParser:
     e.add_argument("--protocol", help="another protocol than the one it was trained with")
     e.add_argument("--root", help="where the data set lies, if it does not ship")
     e.add_argument("--device", default="auto", help="auto, cpu, cuda …")
+    r = commands.add_parser("reproduce", help="make the runs behind a table, except those recorded")
+    r.add_argument("table", choices=TABLES, help="tune: the search; table3: methods; table4: models")
+    r.add_argument("--dataset", choices=list(BASES), default="fashion-mnist")
+    r.add_argument("--bits", type=int, nargs="+", default=[16])
+    r.add_argument("--seeds", type=int, nargs="+", default=[0])
+    r.add_argument("--rows", nargs="+", help="only these rows of the table")
+    r.add_argument("--init-std", type=float, nargs="+", help="starts of the hash layer, for table4")
+    r.add_argument(
+        "--set", type=_setting, action="append", default=[], metavar="NAME=VALUE", help="change one setting"
+    )
+    r.add_argument("--jobs", type=int, default=1, help="runs at a time, each in a process of its own")
+    r.add_argument("--budget", type=float, metavar="SECONDS", help="begin no run that would not end in time")
+    r.add_argument("--records", type=Path, default=Path("data/records"), help="parent of the records' folder")
+    r.add_argument("--work", type=Path, default=Path("_build/runs"), help="states of unfinished runs")
+    r.add_argument("--root", help="where the data set lies, if it does not ship")
+    r.add_argument("--dry-run", action="store_true", help="list what is left, run nothing")
     return parser
 
 
@@ -95,6 +112,30 @@ def _evaluate(args: argparse.Namespace) -> None:
     print(_summary(measure(model, data, config["method"])))
 
 
+def _reproduce(args: argparse.Namespace) -> None:
+    folder = args.records / args.dataset
+    source = args.records / SOURCES.get(args.dataset, args.dataset)
+
+    def make_plan(records: list[Record]) -> list[Job]:
+        searched = load_records(source) if source != folder and source.is_dir() else []
+        known = [*records, *searched]
+        change = dict(args.set)
+        return plan(args.table, args.dataset, args.bits, args.seeds, known, args.rows, args.init_std, change)
+
+    if args.dry_run:
+        left = missing(make_plan, folder)
+        for job in left:
+            print(f"{job.row:20s} {job.name}")
+        print(f"{len(left)} runs left in {folder}")
+        return
+    made = reproduce(make_plan, folder, args.root, args.work, args.jobs, args.budget, _say)
+    print(f"{made} runs made, records in {folder}")
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command.
 
@@ -108,7 +149,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     args = _parser().parse_args(argv)
     try:
-        {"train": _train, "evaluate": _evaluate}[args.command](args)
+        {"train": _train, "evaluate": _evaluate, "reproduce": _reproduce}[args.command](args)
     except (ValueError, FileNotFoundError, FloatingPointError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -28,15 +28,16 @@ class PositionAttention(nn.Module):
 
     ``variant="ida"``: B, C, D by three 1×1 convolutions that keep the C channels, softmax of M̃ (Eq. 3–5).
     ``variant="danet"``: B and C have max(1, C//8) channels, softmax of +M, no max and no mean.
+    ``variant="flipped"``: a control, IDA's widths with softmax of +M.
 
     Negate ``query`` (weight and bias) and M changes its sign. So the minus of ``reduce="column"``, where
     P = softmax(−M), is no difference that learning could not undo: what remains is the width of B and C.
 
     Args:
         channels: C, the channels of the map.
-        variant: ``"ida"`` or ``"danet"``.
+        variant: ``"ida"``, ``"danet"`` or ``"flipped"``.
         reduce: over what max and mean of M run: ``"column"`` (over i for each j) or ``"row"`` (over j for
-            each i). DANet has neither, so ``"row"`` is refused with ``variant="danet"``.
+            each i). Only IDA has them, so ``"row"`` is refused with the other variants.
 
     Attributes:
         query, key, value: the 1×1 convolutions that give B, C and D.
@@ -51,7 +52,7 @@ class PositionAttention(nn.Module):
     def __init__(self, channels: int, variant: str = "ida", reduce: str = "column") -> None:
         super().__init__()
         self.channels, self.variant, self.reduce = _arguments(channels, variant, reduce)
-        inner = channels if variant == "ida" else max(1, channels // 8)
+        inner = max(1, channels // 8) if variant == "danet" else channels
         self.query = nn.Conv2d(channels, inner, kernel_size=1)  # A → B
         self.key = nn.Conv2d(channels, inner, kernel_size=1)  # A → C
         self.value = nn.Conv2d(channels, channels, kernel_size=1)  # A → D
@@ -103,10 +104,11 @@ class ChannelAttention(nn.Module):
 
     ``variant="danet"`` is its released code's softmax(max − N). The max cancels too: ``"danet"`` and
     ``"ida"`` with ``"column"`` are one function, softmax(−N): a channel looks most at those *least* like it.
+    ``variant="flipped"`` is a control, softmax(+N): it looks most at those most like it.
 
     Args:
         channels: C, the channels of the map.
-        variant: ``"ida"`` or ``"danet"``.
+        variant: ``"ida"``, ``"danet"`` or ``"flipped"``.
         reduce: ``"column"`` (over i for each j) or, only with ``"ida"``, ``"row"`` (over j for each i).
 
     Attributes:
@@ -138,9 +140,9 @@ class ChannelAttention(nn.Module):
         _check_map(A, self.channels)
         A1_T = A.flatten(2).transpose(1, 2)  # B×N×C
         N = _inner_products(A1_T, A1_T)  # B×C×C, [b, i, j]
-        N_tilde = (
-            _improve(N, self.reduce) if self.variant == "ida" else N.amax(dim=1, keepdim=True) - N
-        )  # Eq. 6
+        N_tilde = _improve(N, self.reduce) if self.variant == "ida" else N  # Eq. 6
+        if self.variant == "danet":
+            N_tilde = N.amax(dim=1, keepdim=True) - N
         return N_tilde.softmax(dim=1).transpose(1, 2)  # Eq. 7, B×C×C, [b, j, i]
 
     def forward(self, A: Tensor) -> Tensor:
@@ -169,7 +171,7 @@ class DualAttention(nn.Module):
 
     Args:
         channels: C, the channels of the map.
-        variant: ``"ida"`` or ``"danet"``, for both branches.
+        variant: ``"ida"``, ``"danet"`` or ``"flipped"``, for both branches.
         reduce: ``"column"`` or ``"row"``, for both branches.
         fusion: ``"sum"`` or ``"mean"``.
 
@@ -289,10 +291,10 @@ def _inner_products(X: Tensor, Y: Tensor) -> Tensor:
 def _arguments(channels: int, variant: str, reduce: str) -> tuple[int, str, str]:
     """Check the constructor's arguments, which both branches share."""
     positive_int("channels", channels)
-    choice("variant", variant, ("ida", "danet"))
+    choice("variant", variant, ("ida", "danet", "flipped"))
     choice("reduce", reduce, ("column", "row"))
-    if variant == "danet" and reduce != "column":
-        raise bad("reduce", reduce, 'left at "column" with variant="danet", which has no such choice')
+    if variant != "ida" and reduce != "column":
+        raise bad("reduce", reduce, f'left at "column" with variant="{variant}", which has no such choice')
     return channels, variant, reduce
 
 

@@ -1,4 +1,4 @@
-"""The networks under the hash layer: ResNet18 (Table 1), AlexNet and a narrow ResNet; built in Chapter 4.
+"""The networks under the hash layer: ResNet18 (Table 1), AlexNet, a narrow form of each; built in Chapter 4.
 
 A backbone turns images into a feature map A (B×C×h×w), where attention works, and pools the map to ψ(x)
 (B×d), what the hash layer of Eq. 14 reads. ResNet18 and AlexNet are torchvision's, under torchvision's
@@ -19,7 +19,16 @@ from dhida_lib._validate import bad, choice, positive_int
 
 # torchvision is imported where it is used: it takes longer than the rest of the library together.
 
-__all__ = ["BACKBONES", "AlexNet", "Backbone", "NarrowResNet", "ResNet18", "ResidualBlock", "build_backbone"]
+__all__ = [
+    "BACKBONES",
+    "AlexNet",
+    "Backbone",
+    "NarrowAlexNet",
+    "NarrowResNet",
+    "ResNet18",
+    "ResidualBlock",
+    "build_backbone",
+]
 
 
 class Backbone(nn.Module):
@@ -252,10 +261,60 @@ class NarrowResNet(Backbone):
         return self.block4(y)  # B×4w×H/4×W/4
 
 
+class NarrowAlexNet(Backbone):
+    """AlexNet's idea for images of 28 to 32 pixels: five convolutions, two hidden layers, no batch norm.
+
+    With width w the maps of a 28-pixel image are 2w×28×28, 4w×14×14, and 6w, 4w and 4w×7×7. As in `AlexNet`,
+    ψ(x) is no average: the map is pooled to 4w×3×3, flattened, and goes through two layers with dropout.
+
+    Args:
+        weights: as in `NarrowResNet`.
+        in_channels: channels of the images, 1 for grey.
+        width: w; the last map has 4w channels, ψ(x) has 16w numbers.
+
+    Raises:
+        ValueError: for a wrong argument, or a file that is damaged or does not fit.
+        FileNotFoundError: if the weights are not on disk.
+
+    Source: a small AlexNet of ours, for the rows DHIDA-A and DHIDA-I of Table 4; used in Chapter 15.
+    """
+
+    def __init__(self, weights: str | Path | None = None, in_channels: int = 3, width: int = 16) -> None:
+        super().__init__()
+        self.in_channels, w = positive_int("in_channels", in_channels), positive_int("width", width)
+        self.map_channels, self.feature_dim = 4 * w, 16 * w
+        self.features = nn.Sequential(
+            *(nn.Conv2d(in_channels, 2 * w, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2)),
+            *(nn.Conv2d(2 * w, 4 * w, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
+            *(nn.Conv2d(4 * w, 6 * w, 3, padding=1), nn.ReLU()),
+            *(nn.Conv2d(6 * w, 4 * w, 3, padding=1), nn.ReLU()),
+            *(nn.Conv2d(4 * w, 4 * w, 3, padding=1), nn.ReLU()),
+        )
+        self.classifier = nn.Sequential(
+            *(nn.Dropout(), nn.Linear(9 * 4 * w, 16 * w), nn.ReLU()),
+            *(nn.Dropout(), nn.Linear(16 * w, 16 * w), nn.ReLU()),
+        )
+        if weights == "imagenet":
+            raise bad(
+                "weights", weights, "None or the path of a file: narrow-alexnet has no ImageNet weights"
+            )
+        if weights is not None:
+            self._load(weights, first="features.0.weight", head="fc.")
+
+    def feature_map(self, x: Tensor) -> Tensor:
+        """The map after the last convolution: B×in_channels×H×W → B×4w×⌊H/4⌋×⌊W/4⌋; needs sides ≥ 4."""
+        return self.features(self._check(x, smallest=4))
+
+    def pool(self, A: Tensor) -> Tensor:
+        """ψ(x) of a map A (B×4w×h×w → B×16w): max-pooled to 3×3, flattened, two hidden layers."""
+        return self.classifier(F.adaptive_max_pool2d(A, 3).flatten(1))
+
+
 BACKBONES: dict[str, type[Backbone]] = {
     "resnet18": ResNet18,
     "alexnet": AlexNet,
     "narrow-resnet": NarrowResNet,
+    "narrow-alexnet": NarrowAlexNet,
 }
 
 
@@ -265,10 +324,10 @@ def build_backbone(
     """Make a backbone by its name.
 
     Args:
-        name: ``"resnet18"``, ``"alexnet"`` or ``"narrow-resnet"``.
+        name: a key of `BACKBONES`.
         weights: ``None`` (random), ``"imagenet"`` or the path of a state dict, as the class says.
         in_channels: channels of the images.
-        width: channels of the first map of ``"narrow-resnet"``; the others have one width.
+        width: w of the narrow backbones; the others have one width.
 
     Returns:
         The backbone, in training mode.
@@ -281,10 +340,10 @@ def build_backbone(
     Source: Table 1; built in Chapter 4.
     """
     cls = BACKBONES[choice("backbone", name, BACKBONES)]
-    if cls is NarrowResNet:
-        return NarrowResNet(weights, in_channels, width)
+    if cls in (NarrowResNet, NarrowAlexNet):
+        return cls(weights, in_channels, width)
     if width != 16:
-        raise bad("width", width, f"left at 16 with {name}: only narrow-resnet has a choice")
+        raise bad("width", width, f"left at 16 with {name}: only the narrow backbones have a choice")
     return cls(weights, in_channels)
 
 

@@ -11,12 +11,15 @@ relevant. R is the number of relevant items, H(x) = 1 + 1/2 + … + 1/x.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from dhida_lib._validate import bad, choice, positive_int
 from dhida_lib.similarity import as_labels
@@ -38,6 +41,10 @@ ArrayLike = Tensor | np.ndarray
 
 # Query-database pairs held in memory at once. About 20 bytes each: a block should stay near the cache.
 _PAIRS = 1 << 19
+# Database items that are converted and sorted at once.
+_ITEMS = 1 << 18
+# Pairs from which the compiled loop is worth loading, and worth using once it is loaded.
+_MANY, _FEW = 1 << 25, 1 << 18
 
 
 class PrecisionRecall(NamedTuple):
@@ -102,16 +109,17 @@ def ranking_histograms(
     """
     q, d = _codes(q, d)
     q_y, d_y = _labels(q_labels, d_labels, q, d)
-    q, q_y, _, row = _distinct(q, q_y)
-    d, d_y, weight, _ = _distinct(d, d_y)
-    bins = q.shape[1] + 1
-    rows, columns = min(256, len(q)), max(1, _PAIRS // 256)
-    table = torch.zeros(len(q), 2 * bins, dtype=torch.float64, device=q.device)  # not relevant, then relevant
-    for a, y, sums in zip(q.split(rows), q_y.split(rows), table.split(rows), strict=True):
-        for b, b_y, w in zip(d.split(columns), d_y.split(columns), weight.split(columns), strict=True):
-            index = _distance(a, b).add_(_relevance(y, b_y), alpha=bins).long()  # rows×columns
-            sums.scatter_add_(1, index, w.double().expand(len(a), -1))
-    both = table.long()[row].view(-1, 2, bins)  # nq×2×(K+1)
+    compiled = _compile(q, d)
+    count = _count_compiled if compiled else _count
+    words = _words(q > 0)
+    some, _, row = _distinct(words, q_y)
+    q, q_y = (words if compiled else q)[some], q_y[some]
+    table = torch.zeros(len(q), 2, d.shape[1] + 1, dtype=torch.int64, device=q.device)
+    for b, b_y in zip(d.split(_ITEMS), d_y.split(_ITEMS), strict=True):
+        words = _words(b > 0)
+        some, weight, _ = _distinct(words, b_y)
+        count(q, q_y, (words if compiled else b)[some], b_y[some], weight, table)
+    both = table[row]  # nq×2×(K+1)
     return both.sum(dim=1), both[:, 1]
 
 
@@ -150,6 +158,7 @@ def average_precision(
         return _expected_ap(*ranking_histograms(q, d, q_labels, d_labels), k)
     q, d = _codes(q, d)
     q_y, d_y = _labels(q_labels, d_labels, q, d)
+    q, d, q_y, d_y = q.float(), d.float(), q_y.float(), d_y.float()  # once, not in every block
     rows = max(1, _PAIRS // len(d))
     values = torch.empty(len(q), dtype=torch.float64, device=q.device)
     for a, y, out in zip(q.split(rows), q_y.split(rows), values.split(rows), strict=True):
@@ -371,7 +380,6 @@ def _expected_ap(counts: Tensor, relevant: Tensor, k: int | None) -> Tensor:
     size = int(counts[0].sum())
     k = size if k is None else min(k, size)
     H = _harmonic(size, counts.device)
-    log_factorial = torch.lgamma(torch.arange(1, size + 2, dtype=torch.float64, device=counts.device))
     c, p, n, r, end = counts, relevant, _before(counts), _before(relevant), counts.cumsum(dim=1)
     whole = end < k  # ties that end before rank k; the next one holds it
     A = torch.where(whole, _gain(p, c, n, r, H[end] - H[n]), 0.0).sum(dim=1, keepdim=True)  # nq×1
@@ -380,6 +388,9 @@ def _expected_ap(counts: Tensor, relevant: Tensor, k: int | None) -> Tensor:
     m = k - n
     low, high = (m - (c - p)).clamp(min=0), torch.minimum(m, p)  # J lies between them
     steps = torch.arange(int((high - low).max()) + 1, device=counts.device)
+    if len(steps) == 1:  # no tie is cut, as always without k
+        return ((A + _gain(low, m, n, r, H[k] - H[n])) / (r + low).clamp(min=1))[:, 0]
+    log_factorial = torch.lgamma(torch.arange(1, size + 2, dtype=torch.float64, device=counts.device))
     blocks = []
     for i in torch.arange(len(m), device=m.device).split(max(1, _PAIRS // len(steps))):
         j = torch.minimum(low[i] + steps, high[i])  # i×steps
@@ -425,11 +436,66 @@ def _precision_at(counts: Tensor, relevant: Tensor, ns: list[int]) -> Tensor:
     return ((r + (n - before) * (p.double() / c)) / n).mean(dim=0)
 
 
+# ---- the histograms ----
+
+
+def _compile(q: Tensor, d: Tensor) -> bool:
+    """Is the compiled loop there, and worth it for these codes?"""
+    enough = _FEW if "dhida_lib._compiled" in sys.modules else _MANY
+    if len(q) * len(d) < enough or q.device.type != "cpu" or q.shape[1] > 64:
+        return False
+    try:
+        import dhida_lib._compiled  # noqa: F401
+    except ImportError:  # Numba is a help, not a need
+        return False
+    return True
+
+
+def _count(q: Tensor, q_y: Tensor, d: Tensor, d_y: Tensor, weight: Tensor, table: Tensor) -> None:
+    """Add items (each ``weight`` times) to ``table``: not relevant, relevant, by distance (nq×2×(K+1))."""
+    q, d, q_y, d_y = q.float(), d.float(), q_y.float(), d_y.float()  # once, not in every block
+    bins = table.shape[2]
+    rows, columns = min(256, len(q)), max(1, _PAIRS // 256)
+    sums = torch.zeros(len(q), 2 * bins, dtype=torch.float64, device=q.device)
+    for a, y, out in zip(q.split(rows), q_y.split(rows), sums.split(rows), strict=True):
+        for b, b_y, w in zip(d.split(columns), d_y.split(columns), weight.split(columns), strict=True):
+            index = _distance(a, b).add_(_relevance(y, b_y), alpha=bins).long()  # rows×columns
+            out.scatter_add_(1, index, w.double().expand(len(a), -1))
+    table += sums.long().view(-1, 2, bins)
+
+
+def _count_compiled(q: Tensor, q_y: Tensor, d: Tensor, d_y: Tensor, weight: Tensor, table: Tensor) -> None:
+    """The same on the CPU; ``q`` and ``d`` are words (n×1), and ``d_y`` is sorted."""
+    from dhida_lib._compiled import count_pairs
+
+    new = d_y[1:] != d_y[:-1]
+    new = new.any(dim=1) if new.ndim == 2 else new
+    start = F.pad(new.nonzero()[:, 0] + 1, (1, 1))  # where items of the same labels begin
+    start[-1] = len(d_y)
+    groups = d_y[start[:-1]]
+    threads = torch.get_num_threads()
+    share = -(-len(q) // (4 * threads)) * 4  # queries of a thread, a multiple of 4
+    more = (0, 0, 0, share * threads - len(q))  # rows
+    words = F.pad(q, more)[:, 0].numpy().view(np.uint64)
+    relevant = F.pad(_relevance(q_y.float(), groups.float()).long(), more).numpy().view(np.uint64)
+    out = np.zeros((len(words), *table.shape[1:]), np.int64)
+    items, weights = d[:, 0].numpy().view(np.uint64), weight.numpy()
+
+    def part(first: int) -> None:
+        mine = slice(first, first + share)
+        count_pairs(words[mine], items, weights, start.numpy(), relevant[mine], out[mine])
+
+    with ThreadPoolExecutor(threads) as pool:  # the loop holds no lock
+        list(pool.map(part, range(0, len(words), share)))
+    table += torch.from_numpy(out[: len(q)])
+
+
 # ---- codes and labels ----
 
 
 def _distance(q: Tensor, d: Tensor) -> Tensor:
     """Hamming distances in float32, exact: one matrix product, whatever autocast says."""
+    q, d = q.float(), d.float()
     with torch.autocast(q.device.type, enabled=False):
         return torch.addmm(q.new_tensor(q.shape[1] / 2), q, d.T, alpha=-0.5)  # nq×nd
 
@@ -441,18 +507,34 @@ def _relevance(q_y: Tensor, d_y: Tensor) -> Tensor:
     return (q_y @ d_y.T).clamp_(max=1)
 
 
-def _distinct(codes: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The distinct (code, labels) rows, how often each occurs, and which of them each row is."""
-    bits, key = codes > 0, labels.long()
-    if labels.ndim == 2:
-        bits, key = torch.cat([bits, labels > 0], dim=1), torch.zeros_like(key[:, 0])
-    for part in bits.split(31, dim=1):  # 31 bits and the number of a row fit into an int64
-        powers = 2.0 ** torch.arange(part.shape[1], dtype=torch.float64, device=part.device)
-        key = (key << 31) + (part.double() @ powers).long()
-        _, key, count = key.unique(return_inverse=True, return_counts=True)
-    example = torch.empty_like(count)
-    example[key] = torch.arange(len(key), device=key.device)  # any of the equal rows
-    return codes.index_select(0, example), labels.index_select(0, example), count, key
+def _distinct(words: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Group equal (code, labels) rows, sorted by labels: one row of each, how many, each row's group."""
+    first = labels[:, None] if labels.ndim == 1 else _words(labels > 0)
+    key = torch.cat([first, words], dim=1).T.contiguous()  # parts×n
+    order = torch.arange(len(words), device=words.device)
+    for part in key.flip(0):  # the last part first: each sort keeps the order of the ones before
+        order = order[part[order].argsort(stable=True)]
+    key = key[:, order]
+    new = F.pad((key[:, 1:] != key[:, :-1]).any(dim=0), (1, 0), value=True)
+    group = torch.empty_like(order)
+    group[order] = new.cumsum(dim=0) - 1
+    return order[new], group.bincount(), group
+
+
+def _words(bits: Tensor) -> Tensor:
+    """Booleans as words of 64 bits (n×K → n×⌈K/64⌉, int64); their order as numbers means nothing."""
+    parts = [F.pad(part, (0, -part.shape[1] % 64)) for part in bits.split(64, dim=1)]
+    if bits.device.type != "cpu":
+        return torch.stack([_word_by_sums(part) for part in parts], dim=1)
+    packed = [np.packbits(part.numpy(), axis=1).view(np.int64) for part in parts]
+    return torch.from_numpy(np.concatenate(packed, axis=1))
+
+
+def _word_by_sums(part: Tensor) -> Tensor:
+    """64 booleans as one word, where NumPy is not (n×64 → n)."""
+    powers = 2.0 ** torch.arange(32, dtype=torch.float64, device=part.device)  # exact, and has a matmul
+    low, high = ((half.double() @ powers).long() for half in part.split(32, dim=1))
+    return low | (high << 32)
 
 
 def _tensor(name: str, x: Any) -> Tensor:
@@ -464,23 +546,29 @@ def _tensor(name: str, x: Any) -> Tensor:
 
 
 def _codes(q: Any, d: Any) -> tuple[Tensor, Tensor]:
-    """Check codes of both sides and bring them to float32 on the device of `q`."""
+    """Check codes of both sides and bring them to the device of `q`."""
     sides = []
     for name, x in (("q", _tensor("q", q)), ("d", _tensor("d", d))):
         if x.ndim != 2 or x.numel() == 0:
             raise bad(name, f"shape {tuple(x.shape)}", "codes (n×bits), n and bits at least 1")
-        if x.dtype == torch.bool or x.is_complex() or not bool((x.abs() == 1).all()):
+        if x.dtype == torch.bool or x.is_complex() or not _are_signs(x):
             raise bad(name, f"other values ({x.dtype})", "codes of −1 and +1 only; apply `sign` first")
         sides.append(x)
     q, d = sides
     if q.shape[1] != d.shape[1]:
         raise bad("d", f"{d.shape[1]} bits", f"codes of as many bits as `q` has, {q.shape[1]}")
     device = q.device if q.device.type == "cuda" else torch.device("cpu")  # elsewhere float64 may be missing
-    return q.to(device, torch.float32), d.to(device, torch.float32)
+    return q.to(device), d.to(device)
+
+
+def _are_signs(x: Tensor) -> bool:
+    """Is every value −1 or +1? Looked at a block at a time: a large database is not copied."""
+    rows = 4096 if x.device.type == "cpu" else _ITEMS  # a block should stay in the cache
+    return all(bool((part.abs() == 1).all()) for part in x.split(rows))
 
 
 def _labels(q_labels: Any, d_labels: Any, q: Tensor, d: Tensor) -> tuple[Tensor, Tensor]:
-    """Check labels against the codes and bring them to float32: renumbered class ids, or multi-hot rows."""
+    """Check labels against the codes: renumbered class ids (int64), or multi-hot rows."""
     sides = []
     for name, y, codes in (("q_labels", q_labels, q), ("d_labels", d_labels, d)):
         y = as_labels(_tensor(name, y), name)
@@ -494,7 +582,7 @@ def _labels(q_labels: Any, d_labels: Any, q: Tensor, d: Tensor) -> tuple[Tensor,
     if q_y.ndim == 1:  # ids 0, 1, 2, … are exact in float32
         _, ids = torch.cat([q_y, d_y]).unique(return_inverse=True)
         q_y, d_y = ids.split([len(q_y), len(d_y)])
-    return q_y.float(), d_y.float()
+    return q_y, d_y
 
 
 def _numbers(n: Any) -> list[int]:

@@ -18,8 +18,8 @@ from dhida_lib.quantization import sign
 
 __all__ = ["ATTENTIONS", "HashNetwork"]
 
-ATTENTIONS = ("none", "double", "conv", "danet", "ida")
-"""The names that `HashNetwork` takes for ``attention``; ``"double"`` and ``"conv"`` are the controls."""
+ATTENTIONS = ("none", "double", "conv", "flipped", "danet", "ida")
+"""The names that `HashNetwork` takes for ``attention``; the second to the fourth are controls."""
 
 
 class HashNetwork(nn.Module):
@@ -31,16 +31,18 @@ class HashNetwork(nn.Module):
     attention: under one seed they start alike whatever ``attention`` is, so comparisons can be paired.
 
     Args:
-        backbone: ``"resnet18"`` (the paper's), ``"alexnet"`` or ``"narrow-resnet"`` (28–32 pixels).
+        backbone: ``"resnet18"`` (the paper's), ``"alexnet"``, or ``"narrow-resnet"`` and ``"narrow-alexnet"``
+            for images of 28 to 32 pixels.
         attention: between map and pooling: ``"ida"`` (the paper's), ``"danet"``, ``"none"``, or a control:
-            ``"double"`` (`Doubled`, 2A) and ``"conv"`` (`PlainConvolutions`, as many parameters).
+            ``"double"`` (`Doubled`, 2A), ``"conv"`` (`PlainConvolutions`, as many parameters) and
+            ``"flipped"`` (`DualAttention` with softmax of +M and +N).
         bits: K, the length of the code.
         weights: start of the backbone: ``None`` (random), ``"imagenet"`` or the path of a state dict.
         init_std: standard deviation of W and b at the start, > 0.
         in_channels: channels of the images, 3 for colour, 1 for grey.
         reduce: ``"column"`` or ``"row"``, see `DualAttention`; a choice only with ``"ida"``.
-        fusion: ``"sum"`` or ``"mean"``, see `DualAttention`; a choice only with ``"ida"`` and ``"danet"``.
-        width: channels of the first map of ``"narrow-resnet"``.
+        fusion: ``"sum"`` or ``"mean"``, see `DualAttention`, whose variants alone have a choice.
+        width: w of ``"narrow-resnet"`` and ``"narrow-alexnet"``.
 
     Attributes:
         backbone, attention, hash_layer: the three parts, modules.
@@ -149,7 +151,7 @@ def _build_attention(name: str, channels: int, reduce: str, fusion: str) -> nn.M
     choice("fusion", fusion, ("sum", "mean"))
     if reduce != "column" and name != "ida":
         raise bad("reduce", reduce, f'left at "column" with attention={name!r}: only "ida" has a choice')
-    if name in ("ida", "danet"):
+    if name in ("ida", "danet", "flipped"):
         return DualAttention(channels, name, reduce, fusion)
     if fusion != "sum":
         raise bad("fusion", fusion, f'left at "sum" with attention={name!r}, which fuses nothing')

@@ -1,6 +1,8 @@
 """The measures against hand work, loops written apart, and every order that tied items can take."""
 
 import json
+import subprocess
+import sys
 from itertools import permutations, product
 
 import numpy as np
@@ -510,3 +512,80 @@ def test_wrong_radius(radius):
     for run in (metrics.precision_within_radius, metrics.evaluate):
         with pytest.raises(ValueError, match="`radius` must be an integer ≥ 0"):
             run(Q, D, QL, DL, radius=radius)
+
+
+# ---- large databases: a block at a time, and the compiled loop ----
+
+
+@pytest.mark.parametrize("bits", [1, 7, 16, 64])
+@pytest.mark.parametrize("multi", [False, True])
+def test_the_compiled_loop_counts_the_same(monkeypatch, bits, multi):
+    g = torch.Generator().manual_seed(bits)
+    for nq, nd, threads in ((1, 1, 1), (5, 300, 2), (9, 1000, 3)):
+        q, d = (torch.randint(0, 2, (n, bits), generator=g) * 2 - 1 for n in (nq, nd))
+        if multi:
+            q_y, d_y = (torch.randint(0, 2, (n, 5), generator=g) for n in (nq, nd))
+        else:
+            q_y, d_y = (torch.randint(-3, 4, (n,), generator=g) for n in (nq, nd))
+        plain = metrics.ranking_histograms(q, d, q_y, d_y)
+        monkeypatch.setattr(metrics, "_MANY", 0)
+        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
+        monkeypatch.setattr(metrics, "_FEW", 0)
+        assert metrics._compile(q, d)
+        for items in (metrics._ITEMS, 7):
+            monkeypatch.setattr(metrics, "_ITEMS", items)
+            compiled = metrics.ranking_histograms(q, d, q_y, d_y)
+            assert all(torch.equal(a, b) for a, b in zip(plain, compiled, strict=True))
+        monkeypatch.undo()
+
+
+def test_without_numba_the_plain_loop_counts(monkeypatch):
+    monkeypatch.setattr(metrics, "_MANY", 0)
+    monkeypatch.setattr(metrics, "_FEW", 0)
+    assert metrics._compile(torch.ones(2, 64), torch.ones(2, 64))
+    assert not metrics._compile(torch.ones(2, 65), torch.ones(2, 65))
+    monkeypatch.setitem(sys.modules, "dhida_lib._compiled", None)
+    assert not metrics._compile(torch.ones(2, 64), torch.ones(2, 64))
+
+
+@pytest.mark.parametrize("bits", [1, 31, 32, 64, 100])
+def test_words_are_equal_where_the_bits_are(bits):
+    rows = torch.randint(0, 2, (200, bits), generator=torch.Generator().manual_seed(bits)) > 0
+    rows = torch.cat([rows, rows.roll(3, dims=0)])
+    words = metrics._words(rows)
+    assert words.shape == (400, -(-bits // 64))
+    same = (rows[:, None] == rows).all(dim=2)  # 400×400
+    assert torch.equal((words[:, None] == words).all(dim=2), same)
+    if bits == 64:  # the way for a GPU gives other words, equal for the same rows
+        sums = metrics._word_by_sums(rows)
+        assert torch.equal(sums[:, None] == sums, same)
+
+
+PEAK = """
+import resource, torch
+from dhida_lib import metrics
+g = torch.Generator().manual_seed(0)
+q, d = ((torch.randint(0, 2, (n, 64), generator=g) * 2 - 1).to(torch.int8) for n in (1000, {size}))
+q_y, d_y = (torch.arange(n) % 10 for n in (1000, {size}))
+{before}
+start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+counts, relevant = metrics.ranking_histograms(q, d, q_y, d_y)
+assert (counts.sum(dim=1) == {size}).all() and (relevant.sum(dim=1) == {size} // 10).all()
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - start) / 1024)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss has other units elsewhere")
+@pytest.mark.parametrize("before", ["import dhida_lib._compiled", "metrics._compile = lambda q, d: False"])
+@pytest.mark.parametrize("size", [54_000, 1_000_000])
+def test_memory_stays_small(before, size):
+    """Under 300 MB beyond the codes themselves, however many pairs there are."""
+    if size > 100_000 and "lambda" in before:
+        pytest.skip("a minute of matrix products; the blocks are the same")
+    done = subprocess.run(
+        [sys.executable, "-c", PEAK.format(size=size, before=before)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert float(done.stdout) < 300
