@@ -10,7 +10,7 @@ from dhida_lib.attention import ChannelAttention, Doubled, DualAttention, PlainC
 
 B, C, H, W = 2, 5, 3, 4
 N = H * W
-CASES = [("ida", "column"), ("ida", "row"), ("danet", "column")]
+CASES = [("ida", "column"), ("ida", "row"), ("danet", "column"), ("flipped", "column")]
 BRANCHES = [PositionAttention, ChannelAttention]
 
 
@@ -102,7 +102,12 @@ def loop_channel(module, A, kind):
 
 @pytest.mark.parametrize(
     ("variant", "reduce", "kind"),
-    [("ida", "column", "column"), ("ida", "row", "row"), ("danet", "column", "plus")],
+    [
+        ("ida", "column", "column"),
+        ("ida", "row", "row"),
+        ("danet", "column", "plus"),
+        ("flipped", "column", "plus"),
+    ],
 )
 def test_position_against_loops(variant, reduce, kind):
     module, A = make(PositionAttention, C, variant, reduce), feature_map()
@@ -114,7 +119,12 @@ def test_position_against_loops(variant, reduce, kind):
 
 @pytest.mark.parametrize(
     ("variant", "reduce", "kind"),
-    [("ida", "column", "column"), ("ida", "row", "row"), ("danet", "column", "max")],
+    [
+        ("ida", "column", "column"),
+        ("ida", "row", "row"),
+        ("danet", "column", "max"),
+        ("flipped", "column", "plus"),
+    ],
 )
 def test_channel_against_loops(variant, reduce, kind):
     module, A = make(ChannelAttention, C, variant, reduce), feature_map()
@@ -381,6 +391,14 @@ def test_wrong_arguments(cls):
         cls(C, reduce="global")
     with pytest.raises(ValueError, match="`reduce` must be left at"):
         cls(C, "danet", "row")
+    with pytest.raises(ValueError, match="`reduce` must be left at"):
+        cls(C, "flipped", "row")
+
+
+def test_flipped_has_idas_parameters():
+    ida, flipped = DualAttention(C), DualAttention(C, "flipped")
+    shapes = {name: p.shape for name, p in ida.named_parameters()}
+    assert {name: p.shape for name, p in flipped.named_parameters()} == shapes
 
 
 def test_wrong_fusion_and_channels_of_controls():

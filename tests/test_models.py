@@ -15,6 +15,7 @@ from dhida_lib.backbones import (
     BACKBONES,
     AlexNet,
     Backbone,
+    NarrowAlexNet,
     NarrowResNet,
     ResidualBlock,
     ResNet18,
@@ -128,6 +129,33 @@ def test_narrow_resnet_shapes(side, last):
     assert (net.map_channels, net.feature_dim, net.in_channels) == (24, 24, 1)
 
 
+@pytest.mark.parametrize(("side", "last"), [(28, 7), (32, 8), (4, 1)])
+def test_narrow_alexnet_shapes(side, last):
+    net = NarrowAlexNet(in_channels=2, width=3).eval()
+    A = net.feature_map(images(5, 2, side, side))
+    assert A.shape == (5, 12, last, last)
+    assert (A >= 0).all()
+    assert net.pool(A).shape == (5, 48)
+    assert (net.map_channels, net.feature_dim, net.in_channels) == (12, 48, 2)
+    assert [m.out_channels for m in net.features if isinstance(m, nn.Conv2d)] == [6, 12, 18, 12, 12]
+    assert not any(isinstance(m, nn.BatchNorm2d) for m in net.modules())
+
+
+def test_narrow_alexnet_pools_to_3_by_3_and_drops_in_training():
+    net = NarrowAlexNet(in_channels=1, width=2)
+    A = torch.randn(3, 8, 7, 7, generator=torch.Generator().manual_seed(1))
+    torch.manual_seed(0)
+    assert not torch.equal(net.pool(A), net.pool(A))
+    net.eval()
+    pooled = torch.stack([A[:, :, r, c].amax(dim=(2, 3)) for r, c in THIRDS], dim=2)  # 3×8×9
+    torch.testing.assert_close(net.pool(A), net.classifier(pooled.flatten(1)))
+
+
+THIRDS = [
+    (slice(a, a + 3), slice(b, b + 3)) for a in (0, 2, 4) for b in (0, 2, 4)
+]  # adaptive pooling's windows of 7 to 3
+
+
 def test_narrow_resnet_is_its_layers_in_a_row():
     torch.manual_seed(0)
     net = NarrowResNet(in_channels=3, width=5)
@@ -149,7 +177,7 @@ def test_residual_block(channels, out, stride):
 
 
 def test_registry():
-    assert set(BACKBONES) == {"resnet18", "alexnet", "narrow-resnet"}
+    assert set(BACKBONES) == {"resnet18", "alexnet", "narrow-resnet", "narrow-alexnet"}
     for name, cls in BACKBONES.items():
         assert issubclass(cls, Backbone)
         if name != "alexnet":  # 57 million parameters, tested above
@@ -158,6 +186,7 @@ def test_registry():
             assert net.in_channels == 2
             assert net(images(2, 2, 33, 35)).shape == (2, net.feature_dim)
     assert build_backbone("narrow-resnet", width=3).map_channels == 12
+    assert build_backbone("narrow-alexnet", width=3).map_channels == 12
 
 
 @pytest.mark.parametrize("suffix", ["pth", "pt", "safetensors"])
@@ -215,6 +244,11 @@ def test_imagenet_weights_come_from_the_cache_only(hub, torchvision_resnet18, al
 def test_wrong_weights(tmp_path):
     with pytest.raises(ValueError, match="narrow-resnet has no ImageNet weights"):
         NarrowResNet("imagenet")
+    with pytest.raises(ValueError, match="narrow-alexnet has no ImageNet weights"):
+        NarrowAlexNet("imagenet")
+    torch.save(NarrowAlexNet(in_channels=1, width=2).state_dict(), tmp_path / "alex.pth")
+    same = NarrowAlexNet(tmp_path / "alex.pth", in_channels=1, width=2)
+    assert all(torch.equal(v, same.state_dict()[k]) for k, v in torch.load(tmp_path / "alex.pth").items())
     for wrong in ("ImageNet", tmp_path / "weights.bin", 3):
         with pytest.raises(ValueError, match='`weights` must be None, "imagenet" or the path'):
             NarrowResNet(wrong)
@@ -257,7 +291,7 @@ def test_wrong_arguments_of_backbones():
         build_backbone("resnet18", width=32)
     with pytest.raises(ValueError, match="`width` must be a positive integer"):
         NarrowResNet(width=0)
-    for cls in (ResNet18, AlexNet, NarrowResNet):
+    for cls in (ResNet18, AlexNet, NarrowResNet, NarrowAlexNet):
         with pytest.raises(ValueError, match="`in_channels` must be a positive integer"):
             cls(in_channels=0)
 
@@ -297,6 +331,7 @@ def test_attention_by_name():
         "none": nn.Identity,
         "double": Doubled,
         "conv": PlainConvolutions,
+        "flipped": DualAttention,
         "danet": DualAttention,
         "ida": DualAttention,
     }
@@ -408,7 +443,7 @@ def test_weights_of_a_network_start_its_backbone(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"attention": "cbam"}, "`attention` must be one of 'none', 'double', 'conv', 'danet', 'ida'"),
+        ({"attention": "cbam"}, "`attention` must be one of 'none', 'double', 'conv', 'flipped', 'danet', 'ida'"),
         ({"bits": 0}, "`bits` must be a positive integer"),
         ({"bits": 16.0}, "`bits` must be a positive integer"),
         ({"init_std": 0}, "`init_std` must be a number > 0"),

@@ -1,0 +1,266 @@
+"""Plans, searches, tables from records, and making the runs."""
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import pytest
+import torch
+
+from dhida_lib import experiments
+from dhida_lib.__main__ import main
+from dhida_lib.experiments import (
+    BASES,
+    METHODS,
+    MODELS,
+    RATES,
+    SEARCH,
+    find,
+    missing,
+    paired,
+    plan,
+    scores,
+    tuned,
+)
+from dhida_lib.losses import LOSSES, build_loss
+from dhida_lib.models import HashNetwork
+from dhida_lib.records import Record, load_record, load_records
+from dhida_lib.runs import run
+
+TINY = {"width": 2, "epochs": 1, "batch_size": 100, "augment": "none"}
+SET = [part for name, value in TINY.items() for part in ("--set", f"{name}={value}")]
+
+
+def record(config, score=0.5):
+    """What a run of this configuration might have left; the score is made up."""
+    config = json.loads(json.dumps(config.as_dict()))
+    return Record(config, {}, {"map": score}, [], 1.0, {}, "0", note="")
+
+
+def test_every_method_has_a_search_over_a_setting_of_its_own():
+    assert list(SEARCH) == list(METHODS)
+    assert set(METHODS) <= set(LOSSES)
+    for method, (name, values) in SEARCH.items():
+        assert len(set(values)) == 2  # five trials for every method
+        if method != "classifier":
+            for value in values:
+                build_loss(method, 16, 20, 10, **{name: value})
+
+
+def test_every_model_can_be_built():
+    for job in plan("table4"):
+        c = job.config
+        model = HashNetwork(
+            c.backbone, c.attention, 16, in_channels=1, reduce=c.reduce, fusion=c.fusion, width=2
+        )
+        assert model(torch.zeros(2, 1, 28, 28)).shape == (2, 16)
+    assert [job.row for job in plan("table4")] == list(MODELS)
+    full = {job.row: job.config for job in plan("table4", "cifar10")}
+    assert full["DHIDA-A"].backbone == "alexnet"  # narrow ones are for small images
+
+
+def test_rows_of_one_seed_share_split_start_and_order():
+    jobs = plan("table4", seeds=(0, 3))
+    assert len(jobs) == 2 * len(MODELS)
+    for job in jobs:
+        assert job.config.split_seed == job.config.train.seed
+    assert [job.config.train.seed for job in jobs] == [0] * len(MODELS) + [3] * len(MODELS)
+    assert len({job.name for job in jobs}) == len(jobs)
+
+
+def test_only_dhida_has_attention_and_the_classifier_one_length():
+    jobs = plan("table3", bits=(16, 64))
+    attention = {job.row: job.config.attention for job in jobs}
+    assert attention.pop("DHIDA") == "ida"
+    assert set(attention.values()) == {"none"}
+    assert len(jobs) == 2 * len(METHODS) - 1
+    shared = [job for job in plan("table4") if job.row == "DHIDA"]
+    assert shared[0].config == jobs[0].config  # one record serves both tables
+
+
+def test_the_search_goes_on_from_its_best_rate_and_the_tables_take_what_it_found():
+    base = BASES["fashion-mnist"]
+    first = plan("tune", rows=["DSH"])
+    assert [job.config.train.lr for job in first] == [base.train.lr * f for f in RATES]
+    assert all(job.config.held_out > 0 for job in first)
+    known = [record(job.config, score) for job, score in zip(first, (0.5, 0.7, 0.6), strict=True)]
+    second = plan("tune", rows=["DSH"], records=known)
+    assert second[:3] == first
+    name, values = SEARCH["dsh"]
+    assert [job.config.loss_options for job in second[3:]] == [{name: v} for v in values]
+    assert all(job.config.train.lr == first[1].config.train.lr for job in second[3:])
+    known += [record(second[3].config, 0.65), record(second[4].config, 0.8)]
+    assert plan("tune", rows=["DSH"], records=known) == second
+    found = tuned("dsh", "fashion-mnist", known)
+    assert found["loss_options"] == {name: values[1]}
+    assert found["lr"] == first[1].config.train.lr
+    for dataset in ("fashion-mnist", "fashion-multi"):  # the second takes the first's settings
+        config = plan("table3", dataset, rows=["DSH"], records=known)[0].config
+        assert (config.loss_options, config.train.lr) == (found["loss_options"], found["lr"])
+        assert config.held_out == 0
+    untouched = plan("table3", rows=["DHN"], records=known)[0].config
+    assert untouched.train.lr == base.train.lr
+
+
+def test_a_setting_of_the_optimizer_can_be_searched_too():
+    first = plan("tune", rows=["Classifier"])
+    known = [record(job.config) for job in first]
+    second = plan("tune", rows=["Classifier"], records=known)
+    assert [job.config.train.weight_decay for job in second[3:]] == list(SEARCH["classifier"][1])
+    known += [record(second[3].config, 0.9)]
+    assert tuned("classifier", "fashion-mnist", known)["weight_decay"] == SEARCH["classifier"][1][0]
+
+
+def test_the_ablation_keeps_what_was_found_and_changes_one_thing():
+    known = [record(job.config) for job in plan("tune", rows=["DHIDA"])]
+    known += [record(plan("tune", rows=["DHIDA"], records=known)[4].config, 0.9)]
+    jobs = {job.row: job.config for job in plan("table4", records=known, init_std=[0.3])}
+    gamma = SEARCH["dhida"][1][1]
+    assert jobs["DHIDA-A"].loss_options == {"gamma": gamma, "activation": "identity"}
+    assert jobs["DHIDA-I"].loss_options == {"gamma": gamma}
+    assert {config.init_std for config in jobs.values()} == {0.3}
+    assert jobs["DHIDA, row"] == replace(jobs["DHIDA"], reduce="row")
+
+
+def test_records_are_found_by_their_whole_configuration():
+    jobs = plan("table3", bits=(16, 32), rows=["DSH", "DHN"], seeds=(0, 1))
+    known = [record(job.config, 0.1 * i) for i, job in enumerate(jobs)]
+    assert find(jobs[2].config, known) is known[2]
+    assert find(jobs[2].config.change(lr=9.0), known) is None
+    table = scores(plan("table3", rows=["DSH", "DHN", "DFH"], seeds=(0, 1)), known)
+    assert list(table) == ["DHN", "DFH", "DSH"]  # in the order of Table 3
+    assert table["DFH"] == {}
+    assert sorted(table["DSH"]) == [0, 1]
+
+
+def test_paired_differences_by_hand():
+    config = BASES["fashion-mnist"]
+    a = {seed: record(config, score) for seed, score in ((0, 0.75), (1, 0.5), (2, 0.875), (7, 0.25))}
+    b = {seed: record(config, score) for seed, score in ((0, 0.5), (1, 0.5), (2, 0.75), (5, 0.25))}
+    d = paired(a, b)
+    assert d.values == {0: 0.25, 1: 0.0, 2: 0.125}
+    assert d.mean == pytest.approx(0.125)
+    assert d.error == pytest.approx(0.125 / math.sqrt(3))
+    assert math.isnan(paired({0: a[0]}, b).error)
+    with pytest.raises(ValueError, match=r"`b` .*seeds \[5\]"):
+        paired(a, {5: b[5]})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [
+        ({"table": "table5"}, "`table` must be one of"),
+        ({"dataset": "mnist"}, "`dataset` must be one of"),
+        ({"rows": ["DHIDA-A"]}, "`rows` must be one of"),
+        ({"bits": (0,)}, "`bits`"),
+        ({"change": {"epoch": 3}}, "`setting`"),
+    ],
+)
+def test_a_wrong_plan_is_refused(arguments, match):
+    with pytest.raises(ValueError, match=match):
+        plan(**{"table": "table3", **arguments})
+    with pytest.raises(ValueError, match="`method` must be one of"):
+        tuned("dhidah", "fashion-mnist", [])
+
+
+# ---- making the runs ----
+
+
+def command(folder, *more):
+    where = [
+        "--records",
+        str(folder / "records"),
+        "--work",
+        str(folder / "work"),
+        "--dataset",
+        "fashion-mini",
+    ]
+    return ["reproduce", "table3", *where, "--rows", "DSH", "OrthoHash", *SET, *more]
+
+
+def test_reproduce_makes_what_is_missing_once(tmp_path, capsys):
+    assert main(command(tmp_path, "--dry-run")) == 0
+    assert "2 runs left" in capsys.readouterr().out
+    assert main(command(tmp_path, "--jobs", "2")) == 0
+    out = capsys.readouterr().out
+    assert "2 runs made" in out
+    assert "0 left, about 0 min" in out
+    records = load_records(tmp_path / "records" / "fashion-mini")
+    assert [r.note for r in records] == ["DSH", "OrthoHash"]
+    assert records[0].protocol["query"] == 1000
+    assert not list((tmp_path / "work").iterdir())  # states go once the records are safe
+    assert main(command(tmp_path)) == 0
+    assert "0 runs made" in capsys.readouterr().out
+    assert main(command(tmp_path, "--dry-run")) == 0
+    assert "0 runs left" in capsys.readouterr().out
+
+
+def test_a_record_repeats_from_its_configuration(tmp_path):
+    assert main(command(tmp_path)) == 0
+    for path in (tmp_path / "records" / "fashion-mini").glob("*.json"):
+        old = load_record(path)
+        config = next(
+            job.config for job in plan("table3", "fashion-mini", change=TINY) if job.row == old.note
+        )
+        _, new = run(config)
+        assert new.metrics == old.metrics
+
+
+def test_a_budget_begins_no_run_that_would_not_end_in_it(tmp_path, capsys):
+    assert main(command(tmp_path, "--budget", "1e-6")) == 0
+    out = capsys.readouterr().out
+    assert "2 runs left" in out
+    assert "0 runs made" in out
+
+
+def test_wrong_input_is_one_line(tmp_path, capsys):
+    for more, what in (
+        (["--rows", "DHIDA-A"], "`rows`"),
+        (["--bits", "0"], "`bits`"),
+        (["--jobs", "0"], "`jobs`"),
+        (["--budget", "-1"], "`budget`"),
+        (["--set", "widht=3"], "`setting`"),
+        (["--set", "batch_size=1.5"], "`batch_size`"),
+    ):
+        assert main(command(tmp_path, *more)) == 2, what
+        error = capsys.readouterr().err
+        assert error.startswith("error: ")
+        assert what in error
+        assert error.count("\n") == 1
+    records = tmp_path / "records" / "fashion-mini"
+    (records / "broken.json").write_text("{", encoding="utf-8")
+    assert main(command(tmp_path)) == 2
+    assert "broken.json is damaged" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_a_killed_reproduce_goes_on(tmp_path):
+    """Killed with -9 after an epoch, all its processes: the next call makes the same record."""
+    slow = ["--set", "epochs=6", "--set", "width=4", "--rows", "OrthoHash"]
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    assert main(command(whole, *slow)) == 0
+    line = [sys.executable, "-m", "dhida_lib", *command(cut, *slow)]
+    process = subprocess.Popen(line, start_new_session=True, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not list(cut.glob("work/*/*.json")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not list(cut.glob("records/*/*.json")), "the run was over before it could be killed"
+    assert list(cut.glob("work/*/*.json"))
+    assert main(command(cut, *slow)) == 0
+    first, second = (load_records(folder / "records" / "fashion-mini")[0] for folder in (whole, cut))
+    assert first.metrics == second.metrics
+    assert len(second.history) == 6
+
+
+def test_a_failing_run_stops_the_rest(tmp_path, monkeypatch):
+    """An error in a process of the pool comes back as itself."""
+    assert main(command(tmp_path, "--set", "width=0")) == 2
+    assert missing(lambda known: plan("table3", "fashion-mini", rows=["DSH"], change=TINY), tmp_path)
+    assert experiments.reproduce(lambda known: [], tmp_path / "none") == 0
