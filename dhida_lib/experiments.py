@@ -31,6 +31,7 @@ __all__ = [
     "MODELS",
     "SEARCH",
     "SOURCES",
+    "STARTS",
     "TABLES",
     "Difference",
     "Job",
@@ -97,6 +98,11 @@ SEARCH: dict[str, tuple[str, tuple[float, float]]] = {
     "classifier": ("weight_decay", (1e-4, 1e-3)),
 }
 """Method → its own setting and the values that are tried beside the default: five trials for each method."""
+
+STARTS: dict[str, dict[str, Any]] = {"dbdh": {"activation": "piecewise"}}
+"""Loss options that a method's search starts from, where they are not the defaults. DBDH as its paper has it
+does not learn from a random start here (its trials are recorded too), so its row is the form of common ports.
+"""
 
 TABLES = ("tune", "table3", "table4")
 _VALIDATION = 0.25  # the share of the training images that the search cuts off
@@ -171,7 +177,10 @@ def tuned(method: str, dataset: str, records: Iterable[Record]) -> dict[str, Any
 
 def _trials(method: str, base: RunConfig, records: list[Record]) -> list[RunConfig]:
     """A method's search as far as it is known: three learning rates, then its own setting at the best."""
-    start = base.change(method=method, held_out=_VALIDATION, attention=_attention(method, base))
+    options = STARTS.get(method, {})
+    start = base.change(
+        method=method, held_out=_VALIDATION, attention=_attention(method, base), loss_options=options
+    )
     rates = [start.change(lr=base.train.lr * factor) for factor in RATES]
     found = [find(config, records) for config in rates]
     if not all(found):
@@ -179,7 +188,9 @@ def _trials(method: str, base: RunConfig, records: list[Record]) -> list[RunConf
     best = max(range(len(rates)), key=lambda i: found[i].metrics["map"])  # type: ignore[union-attr]
     name, values = SEARCH[method]
     inner = name in base.as_dict()["train"]
-    more = [rates[best].change(**({name: v} if inner else {"loss_options": {name: v}})) for v in values]
+    more = [
+        rates[best].change(**({name: v} if inner else {"loss_options": {**options, name: v}})) for v in values
+    ]
     return rates + more
 
 
@@ -240,7 +251,8 @@ def plan(
             for std in init_std or (base.init_std,):
                 for row in names:
                     name = "dhida" if table == "table4" else method[row]
-                    settings = {**tuned(name, source, records), **(change or {})}
+                    start = {"loss_options": STARTS.get(name, {})}
+                    settings = {**start, **tuned(name, source, records), **(change or {})}
                     config = base.change(
                         method=name, bits=k, seed=seed, split_seed=seed, init_std=std, **settings
                     )
