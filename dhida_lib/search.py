@@ -1,0 +1,344 @@
+"""Search by code: packed codes, exact nearest neighbours and balls by FAISS. Built in Chapter 17.
+
+A code of K bits takes ⌈K/8⌉ bytes. `CodeIndex` keeps codes and ids, which can be added, removed, saved and
+loaded, and lets FAISS search them: a linear scan for nearest neighbours, and for small balls hash tables that
+are exact by the pigeonhole principle. FAISS's conventions (radius exclusive, K a multiple of 8) stay inside.
+"""
+
+from __future__ import annotations
+
+import os
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dhida_lib._files import read_json, write_json
+from dhida_lib._validate import bad, positive_int
+from dhida_lib.checkpoints import _load_tensors, _save_tensors
+from dhida_lib.metrics import _are_signs, _tensor
+
+__all__ = ["CodeIndex", "Found", "pack", "unpack"]
+
+FORMAT = "dhida-codes"
+VERSION = 1
+_PARTS = 3  # substrings of a code in the hash tables: with f flips each, a radius of 3·(f + 1) − 1 is exact
+_FLIPS = 1  # more flips, and a table is asked hundreds of times: the scan is as fast then
+_TABLES_FROM = 4096  # codes from which tables beat the scan
+
+ArrayLike = Tensor | NDArray[Any]
+
+
+class Found(NamedTuple):
+    """What one query found, nearest first; equal distances by id.
+
+    Attributes:
+        distance: Hamming distances (int64, n).
+        ids: the codes' ids (int64, n).
+
+    Source: ours; built in Chapter 17.
+    """
+
+    distance: NDArray[np.int64]
+    ids: NDArray[np.int64]
+
+
+def pack(codes: ArrayLike) -> NDArray[np.uint8]:
+    """±1 codes as bytes, eight bits each; the last byte is filled with zeros.
+
+    Args:
+        codes: codes of ±1 (n×K).
+
+    Returns:
+        Bytes (uint8, n×⌈K/8⌉), the first bit of a code highest: what FAISS's binary indexes read.
+
+    Raises:
+        ValueError: if ``codes`` holds other values or has another shape.
+
+    Source: ours; built in Chapter 17.
+    """
+    x = _tensor("codes", codes)
+    if x.ndim != 2 or x.shape[1] == 0:
+        raise bad("codes", f"shape {tuple(x.shape)}", "codes (n×bits)")
+    if not _are_signs(x):
+        raise bad("codes", f"other values ({x.dtype})", "codes of −1 and +1 only; apply `sign` first")
+    return np.packbits((x > 0).cpu().numpy(), axis=1)
+
+
+def unpack(packed: NDArray[np.uint8], bits: int) -> NDArray[np.int8]:
+    """The inverse of `pack`.
+
+    Args:
+        packed: bytes (uint8, n×⌈K/8⌉).
+        bits: K.
+
+    Returns:
+        Codes of ±1 (int8, n×K).
+
+    Raises:
+        ValueError: if the bytes do not hold codes of ``bits`` bits.
+
+    Source: ours; built in Chapter 17.
+    """
+    if packed.ndim != 2 or packed.dtype != np.uint8 or packed.shape[1] != -(-positive_int("bits", bits) // 8):
+        got = f"shape {packed.shape} of {packed.dtype}"
+        raise bad("packed", got, f"bytes n×{-(-bits // 8)} for codes of {bits} bits")
+    return np.unpackbits(packed, axis=1, count=bits).astype(np.int8) * 2 - 1
+
+
+class CodeIndex:
+    """Codes of K bits with ids, and their search by Hamming distance.
+
+    Nearest neighbours come from a scan of all codes, exact. A ball comes from three hash tables, one for each
+    third of the code: two codes that differ in at most 2 bits agree in at least one third, so three look-ups
+    find all of them (and with one flipped bit in each third, up to radius 5). Larger balls, few codes and
+    short codes are scanned.
+
+    With ``lists`` the nearest neighbours are approximate: the codes are sorted into so many clusters, and a
+    query looks into the ``probes`` nearest ones.
+
+    FAISS's structures are built at the first search after a change.
+
+    Args:
+        bits: K, any positive number.
+        lists: number of clusters; 0 for the exact scan.
+        probes: clusters that a query looks into.
+
+    Raises:
+        ValueError: if a number is wrong.
+
+    Source: §1's "O(1)"; built in Chapter 17.
+    """
+
+    def __init__(self, bits: int, lists: int = 0, probes: int = 16) -> None:
+        self.bits, self.probes = positive_int("bits", bits), positive_int("probes", probes)
+        if isinstance(lists, bool) or not isinstance(lists, int) or lists < 0:
+            raise bad("lists", lists, "an integer ≥ 0")
+        self.lists = lists
+        self.packed: NDArray[np.uint8] = np.zeros((0, -(-bits // 8)), np.uint8)
+        self.ids: NDArray[np.int64] = np.zeros(0, np.int64)
+        self._built: dict[str, Any] = {}
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def add(self, codes: ArrayLike, ids: ArrayLike | None = None) -> NDArray[np.int64]:
+        """Add codes.
+
+        Args:
+            codes: codes of ±1 (n×K).
+            ids: their ids (n,), integers ≥ 0 that the index does not hold; None counts on from the largest.
+
+        Returns:
+            The ids.
+
+        Raises:
+            ValueError: if codes or ids are wrong; nothing is added then.
+
+        Source: ours; built in Chapter 17.
+        """
+        packed = self._pack("codes", codes)
+        if ids is None:
+            first = int(self.ids.max()) + 1 if len(self) else 0
+            new = np.arange(first, first + len(packed), dtype=np.int64)
+        else:
+            new = self._ids(ids)
+            if len(new) != len(packed):
+                raise bad("ids", f"{len(new)} of them", f"one for each of the {len(packed)} codes")
+            if len(np.unique(new)) < len(new) or (new < 0).any() or np.isin(new, self.ids).any():
+                raise bad("ids", "ids that repeat, are in the index or negative", "new ids ≥ 0, each once")
+        self.packed, self.ids = np.concatenate([self.packed, packed]), np.concatenate([self.ids, new])
+        self._built.clear()
+        return new
+
+    def remove(self, ids: ArrayLike) -> int:
+        """Remove codes.
+
+        Args:
+            ids: the ids to remove (n,); unknown ones are passed over.
+
+        Returns:
+            How many were removed.
+
+        Raises:
+            ValueError: if ``ids`` are not integers.
+
+        Source: ours; built in Chapter 17.
+        """
+        keep = ~np.isin(self.ids, self._ids(ids))
+        removed = int((~keep).sum())
+        if removed:
+            self.packed, self.ids = self.packed[keep], self.ids[keep]
+            self._built.clear()
+        return removed
+
+    def search(self, codes: ArrayLike, k: int) -> list[Found]:
+        """The k nearest codes of each query.
+
+        Many codes may share the last distance. Which of them come back is FAISS's choice; the distances are
+        right in any case.
+
+        Args:
+            codes: queries of ±1 (nq×K).
+            k: how many; more than the index holds means all.
+
+        Returns:
+            One `Found` for each query.
+
+        Raises:
+            ValueError: if codes or k are wrong, or the index is empty.
+            ImportError: if FAISS is not installed.
+
+        Source: §1; built in Chapter 17.
+        """
+        queries = self._queries(codes)
+        k = min(positive_int("k", k), len(self))
+        index = self._index("clusters" if self.lists else "scan")
+        distance, rows = index.search(queries, k)  # nq×k
+        return [self._found(d[r >= 0], r[r >= 0]) for d, r in zip(distance, rows, strict=True)]
+
+    def within(self, codes: ArrayLike, radius: int = 2) -> list[Found]:
+        """All codes within a Hamming radius of each query, exactly.
+
+        Args:
+            codes: queries of ±1 (nq×K).
+            radius: the largest distance that counts, ≥ 0.
+
+        Returns:
+            One `Found` for each query; it may be empty.
+
+        Raises:
+            ValueError: if codes or radius are wrong, or the index is empty.
+            ImportError: if FAISS is not installed.
+
+        Source: §4.2's P@H≤2; built in Chapter 17.
+        """
+        queries = self._queries(codes)
+        if isinstance(radius, bool) or not isinstance(radius, int) or radius < 0:
+            raise bad("radius", radius, "an integer ≥ 0")
+        flips = radius // _PARTS
+        tables = flips <= _FLIPS and self.bits >= 8 * _PARTS and len(self) >= _TABLES_FROM
+        index = self._index("tables" if tables else "scan")
+        if tables:
+            index.nflip = flips
+        limits, distance, rows = index.range_search(queries, radius + 1)  # FAISS's radius is exclusive
+        starts = limits.astype(np.int64)
+        return [self._found(distance[a:b], rows[a:b]) for a, b in pairwise(starts)]
+
+    def save(self, path: str | os.PathLike[str], about: dict[str, Any] | None = None) -> Path:
+        """Write the index as two files: the codes, then ``path.json``, which names them and their hash.
+
+        Killed at any moment, the old index is still there, or the new one.
+
+        Args:
+            path: where, without suffix.
+            about: what else belongs to it (JSON-able), such as the model that made the codes.
+
+        Returns:
+            The JSON file's path.
+
+        Source: ours; built in Chapter 17.
+        """
+        path = Path(path)
+        tensors = {"packed": torch.from_numpy(self.packed), "ids": torch.from_numpy(self.ids)}
+        new = path.with_name(path.name + "-new.safetensors")
+        digest = _save_tensors(tensors, new)
+        file = path.with_name(f"{path.name}-{digest[:8]}.safetensors")
+        os.replace(new, file)
+        card = {
+            "format": FORMAT,
+            "version": VERSION,
+            "file": file.name,
+            "sha256": digest,
+            "bits": self.bits,
+            "lists": self.lists,
+            "probes": self.probes,
+            "codes": len(self),
+            "about": about or {},
+        }
+        written = write_json(path.with_name(path.name + ".json"), card)
+        for old in path.parent.glob(f"{path.name}-????????.safetensors"):
+            if old != file:
+                old.unlink()
+        return written
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> tuple[CodeIndex, dict[str, Any]]:
+        """Read an index that `save` wrote.
+
+        Args:
+            path: as for `save`, or the JSON file.
+
+        Returns:
+            The index and its ``about``.
+
+        Raises:
+            FileNotFoundError: if a file is missing.
+            ValueError: if a file is damaged, of another kind or of a newer version.
+
+        Source: ours; built in Chapter 17.
+        """
+        path = Path(path)
+        path = path if path.suffix == ".json" else path.with_name(path.name + ".json")
+        card = read_json(path)
+        if not isinstance(card, dict) or card.get("format") != FORMAT:
+            raise ValueError(f"{path} is not an index of codes: its format is not {FORMAT!r}.")
+        if card["version"] != VERSION:
+            raise ValueError(f"{path} has version {card['version']}; this library reads version {VERSION}.")
+        tensors = _load_tensors(path.parent / card["file"], card["sha256"])
+        index = cls(card["bits"], card["lists"], card["probes"])
+        index.packed, index.ids = tensors["packed"].numpy(), tensors["ids"].numpy()
+        return index, card["about"]
+
+    def _pack(self, name: str, codes: ArrayLike) -> NDArray[np.uint8]:
+        """Check and pack codes of this index's length."""
+        x = _tensor(name, codes)
+        if x.ndim != 2 or x.shape[1] != self.bits:
+            raise bad(name, f"shape {tuple(x.shape)}", f"codes n×{self.bits}")
+        return pack(x)
+
+    def _queries(self, codes: ArrayLike) -> NDArray[np.uint8]:
+        if not len(self):
+            raise ValueError("The index is empty: `add` codes before searching.")
+        return self._pack("codes", codes)
+
+    @staticmethod
+    def _ids(ids: ArrayLike) -> NDArray[np.int64]:
+        x = _tensor("ids", ids)
+        if x.ndim != 1 or x.is_floating_point() or x.is_complex() or x.dtype.itemsize == 0:
+            raise bad("ids", f"shape {tuple(x.shape)} of {x.dtype}", "integers (n,)")
+        return x.cpu().numpy().astype(np.int64)
+
+    def _found(self, distance: NDArray[Any], rows: NDArray[Any]) -> Found:
+        """Ids for FAISS's rows, sorted by distance and id."""
+        distance, ids = distance.astype(np.int64), self.ids[rows]
+        order = np.lexsort((ids, distance))
+        return Found(distance[order], ids[order])
+
+    def _index(self, kind: str) -> Any:
+        """FAISS's structure of this kind, built if something changed."""
+        if kind in self._built:
+            return self._built[kind]
+        try:
+            import faiss
+        except ImportError as error:
+            raise ImportError("Search needs FAISS: pip install faiss-cpu") from error
+        size = 8 * self.packed.shape[1]  # FAISS counts whole bytes; the filling is equal everywhere
+        index: Any
+        if kind == "scan":
+            index = faiss.IndexBinaryFlat(size)
+        elif kind == "tables":
+            index = faiss.IndexBinaryMultiHash(size, _PARTS, self.bits // _PARTS)
+        else:
+            coarse = faiss.IndexBinaryFlat(size)
+            index = faiss.IndexBinaryIVF(coarse, size, min(self.lists, len(self)))
+            index.train(self.packed)
+            index.nprobe = self.probes
+            self._built["coarse"] = coarse  # FAISS keeps only a pointer to it
+        index.add(self.packed)
+        self._built[kind] = index
+        return index

@@ -1,0 +1,203 @@
+"""Packed codes and their search: against plain loops, with FAISS's traps."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from dhida_lib import search
+from dhida_lib.search import CodeIndex, pack, unpack
+
+
+def made(n, bits, seed=0, clusters=0):
+    rng = np.random.default_rng(seed)
+    if not clusters:
+        return rng.integers(0, 2, (n, bits)) * 2 - 1
+    centres = np.random.default_rng(99).integers(0, 2, (clusters, bits)) * 2 - 1
+    noise = 1 - 2 * (rng.random((n, bits)) < 0.06)
+    return centres[rng.integers(0, clusters, n)] * noise
+
+
+def distances(q, d):
+    return (q[:, None] != d[None]).sum(axis=2)
+
+
+@pytest.mark.parametrize("bits", [1, 7, 8, 12, 48, 64, 100])
+def test_pack_and_back(bits):
+    codes = made(5, bits)
+    packed = pack(codes)
+    assert packed.shape == (5, -(-bits // 8))
+    assert packed.dtype == np.uint8
+    assert (unpack(packed, bits) == codes).all()
+    for row, code in zip(packed, codes, strict=True):  # the first bit is the highest of its byte
+        text = "".join("1" if b > 0 else "0" for b in code).ljust(8 * packed.shape[1], "0")
+        assert [int(text[i : i + 8], 2) for i in range(0, len(text), 8)] == row.tolist()
+    assert (pack(torch.from_numpy(codes)) == packed).all()
+
+
+@pytest.mark.parametrize("bits", [5, 16, 20, 48, 64])
+@pytest.mark.parametrize("clusters", [0, 30])
+def test_search_is_exact(monkeypatch, bits, clusters):
+    monkeypatch.setattr(search, "_TABLES_FROM", 100)
+    q, d = made(20, bits, 1, clusters), made(700, bits, 2, clusters)
+    ids = np.random.default_rng(3).permutation(5000)[:700]
+    index = CodeIndex(bits)
+    assert (index.add(d, ids) == ids).all()
+    true = distances(q, d)
+    where = {int(i): row for row, i in enumerate(ids)}
+    for k in (1, 10, 700, 10_000):
+        for row, found in zip(true, index.search(q, k), strict=True):
+            assert found.distance.tolist() == np.sort(row)[:k].tolist()
+            assert [row[where[int(i)]] for i in found.ids] == found.distance.tolist()
+            assert len(set(found.ids.tolist())) == len(found.ids)
+    for radius in (0, 1, 2, 3, 5, 6, bits):
+        for row, found in zip(true, index.within(q, radius), strict=True):
+            expected = sorted((int(row[j]), int(ids[j])) for j in np.flatnonzero(row <= radius))
+            assert list(zip(found.distance.tolist(), found.ids.tolist(), strict=True)) == expected
+    assert ("tables" in index._built) == (bits >= 24)
+
+
+def test_pigeonhole_needs_the_thirds_to_be_exact():
+    """Two changed bits in one third, one in another: radius 3 needs a flip, and gets it."""
+    d = np.ones((search._TABLES_FROM, 48), int)
+    d[:, :16] = made(len(d), 16)
+    query = d[:1].copy()
+    query[0, [0, 16, 32]] *= -1  # no third is left whole
+    index = CodeIndex(48)
+    index.add(d)
+    assert 0 not in index.within(query, 2)[0].ids
+    assert 0 in index.within(query, 3)[0].ids
+    assert index._built["tables"].nflip == 1
+
+
+def test_add_and_remove():
+    d = made(9, 12)
+    index = CodeIndex(12)
+    assert index.add(d[:4]).tolist() == [0, 1, 2, 3]
+    assert index.add(d[4:6], [20, 10]).tolist() == [20, 10]
+    assert index.add(d[6:]).tolist() == [21, 22, 23]
+    assert index.search(d[4:5], 1)[0].ids.tolist() == [20]
+    assert index.remove([20, 3, 999]) == 2
+    assert index.remove(torch.tensor([20])) == 0
+    assert len(index) == 7
+    found = index.search(d[4:5], 100)[0]
+    assert set(found.ids.tolist()) == {0, 1, 2, 10, 21, 22, 23}
+    index.add(d[4:5], [3])
+    assert index.search(d[4:5], 1)[0].ids.tolist() == [3]
+
+
+def test_clusters_answer_nearly_as_the_scan_does():
+    q, d = made(50, 64, 1, 20), made(4000, 64, 2, 20)
+    exact, near = CodeIndex(64), CodeIndex(64, lists=20, probes=4)
+    exact.add(d)
+    near.add(d)
+    recall = []
+    for a, b in zip(exact.search(q, 50), near.search(q, 50), strict=True):
+        assert (np.diff(b.distance) >= 0).all()
+        recall.append((b.distance <= a.distance[-1]).mean())
+    assert np.mean(recall) > 0.9
+    one = CodeIndex(64, lists=20, probes=1)
+    one.add(d)
+    assert np.mean([len(f.ids) for f in one.search(q, 4000)]) < 2000  # it looked into one cluster only
+    all_of_it = [f.distance.tolist() for f in near.within(q, 2)]  # balls stay exact
+    assert all_of_it == [f.distance.tolist() for f in exact.within(q, 2)]
+
+
+def test_save_and_load(tmp_path):
+    d, q = made(30, 20), made(3, 20, 5)
+    index = CodeIndex(20, lists=3, probes=2)
+    index.add(d, np.arange(30) * 7)
+    written = index.save(tmp_path / "shop.v1", {"model": "m"})
+    assert written.name == "shop.v1.json"
+    for path in (tmp_path / "shop.v1", written):
+        again, about = CodeIndex.load(path)
+        assert about == {"model": "m"}
+        assert (again.bits, again.lists, again.probes, len(again)) == (20, 3, 2, 30)
+        for a, b in zip(index.within(q, 6), again.within(q, 6), strict=True):
+            assert a.ids.tolist() == b.ids.tolist()
+    again.remove([0])
+    again.save(tmp_path / "shop.v1")
+    assert len(list(tmp_path.iterdir())) == 2  # the old codes are gone
+    assert len(CodeIndex.load(written)[0]) == 29
+    again.add(d[:1], [3])
+    assert len(again) == 30  # what was loaded can be changed
+
+
+def test_a_crash_between_the_files_leaves_the_old_index(tmp_path, monkeypatch):
+    index = CodeIndex(8)
+    index.add(made(5, 8))
+    index.save(tmp_path / "x")
+    index.add(made(5, 8, 1))
+
+    def crash(*args):
+        raise OSError("power cut")
+
+    monkeypatch.setattr(search, "write_json", crash)
+    with pytest.raises(OSError, match="power cut"):
+        index.save(tmp_path / "x")
+    assert len(CodeIndex.load(tmp_path / "x")[0]) == 5
+
+
+def test_damaged_and_foreign_files(tmp_path):
+    index = CodeIndex(8)
+    index.add(made(5, 8))
+    card = index.save(tmp_path / "x")
+    with pytest.raises(FileNotFoundError):
+        CodeIndex.load(tmp_path / "y")
+    codes = next(tmp_path.glob("*.safetensors"))
+    whole = codes.read_bytes()
+    codes.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    with pytest.raises(ValueError, match="is damaged: its SHA-256"):
+        CodeIndex.load(card)
+    codes.unlink()
+    with pytest.raises(FileNotFoundError, match="is missing"):
+        CodeIndex.load(card)
+    content = json.loads(card.read_text())
+    card.write_text(json.dumps({**content, "version": 2}))
+    with pytest.raises(ValueError, match="has version 2"):
+        CodeIndex.load(card)
+    card.write_text(json.dumps({**content, "format": "other"}))
+    with pytest.raises(ValueError, match="is not an index of codes"):
+        CodeIndex.load(card)
+    card.write_text("{")
+    with pytest.raises(ValueError, match="is damaged"):
+        CodeIndex.load(card)
+
+
+def test_wrong_input(monkeypatch):
+    for arguments, match in (
+        ((0,), "`bits` must be a positive integer"),
+        ((8, -1), "`lists` must be an integer ≥ 0"),
+        ((8, 2, 0), "`probes` must be a positive integer"),
+    ):
+        with pytest.raises(ValueError, match=match):
+            CodeIndex(*arguments)
+    index = CodeIndex(8)
+    with pytest.raises(ValueError, match="The index is empty"):
+        index.search(made(1, 8), 1)
+    index.add(made(4, 8))
+    for call, match in (
+        (lambda: index.add(made(2, 9)), r"`codes` must be codes n×8"),
+        (lambda: index.add(np.zeros((2, 8))), "codes of −1 and"),
+        (lambda: index.add(made(2, 8), [5]), "one for each of the 2 codes"),
+        (lambda: index.add(made(2, 8), [5, 5]), "new ids ≥ 0, each once"),
+        (lambda: index.add(made(2, 8), [0, 5]), "new ids ≥ 0, each once"),
+        (lambda: index.add(made(2, 8), [-1, 5]), "new ids ≥ 0, each once"),
+        (lambda: index.add(made(2, 8), [0.5, 5.0]), r"`ids` must be integers \(n,\)"),
+        (lambda: index.remove([[1]]), r"`ids` must be integers \(n,\)"),
+        (lambda: index.search(made(2, 16), 1), "`codes`"),
+        (lambda: index.search(made(2, 8), 0), "`k` must be a positive integer"),
+        (lambda: index.within(made(2, 8), -1), "`radius` must be an integer ≥ 0"),
+        (lambda: index.within(made(2, 8), 1.5), "`radius` must be an integer ≥ 0"),
+        (lambda: pack(np.ones(8)), r"`codes` must be codes \(n×bits\)"),
+        (lambda: unpack(pack(made(2, 12)), 20), "`packed` must be bytes n×3"),
+    ):
+        with pytest.raises(ValueError, match=match):
+            call()
+    assert len(index) == 4
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    index.add(made(1, 8))
+    with pytest.raises(ImportError, match="pip install faiss-cpu"):
+        index.search(made(1, 8), 1)
