@@ -456,7 +456,8 @@ def _on_device(split: Split, device: torch.device) -> Split:
     if not isinstance(getattr(split, "pixels", None), Tensor):
         raise bad("data_on_device", True, "False for images that are read from files batch by batch")
     if device.type == "cuda":
-        free, need = torch.cuda.mem_get_info(device)[0], split.pixels.nbytes
+        free = torch.cuda.mem_get_info(device)[0]
+        need = split.pixels[:1].nbytes * len(split)
         if need > free // 2:
             text = f"False here: the images need {need:,} bytes, of the GPU's memory {free:,} are free"
             raise bad("data_on_device", True, text)

@@ -443,7 +443,7 @@ def test_weights_of_a_network_start_its_backbone(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"attention": "cbam"}, "`attention` must be one of 'none', 'double', 'conv', 'flipped', 'danet', 'ida'"),
+        ({"attention": "cbam"}, "`attention` must be one of 'none', 'double', 'conv', 'flipped', 'danet'"),
         ({"bits": 0}, "`bits` must be a positive integer"),
         ({"bits": 16.0}, "`bits` must be a positive integer"),
         ({"init_std": 0}, "`init_std` must be a number > 0"),

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dhida_lib._validate import choice
 from dhida_lib.data.cifar import CIFAR10_CLASSES, IMAGENET_MEAN, IMAGENET_STD, load_cifar10
 from dhida_lib.data.fashion import FASHION_CLASSES, load_fashion_mini, load_fashion_mnist
+from dhida_lib.data.files import load_folder, load_imagenet100, load_nus_wide
 from dhida_lib.data.multilabel import load_fashion_multi
 from dhida_lib.data.paths import data_path
 from dhida_lib.data.protocols import PROTOCOLS, Protocol, get_protocol
@@ -44,6 +45,9 @@ DATASETS: dict[str, Callable[..., RetrievalData]] = {
     "fashion-multi": load_fashion_multi,
     "fashion-mnist": load_fashion_mnist,
     "cifar10": load_cifar10,
+    "nus-wide-21": load_nus_wide,
+    "imagenet100": load_imagenet100,
+    "folder": load_folder,
 }
 """Data set → the function that loads it."""
 
@@ -58,8 +62,9 @@ def load_dataset(
     """Load a data set, split for retrieval. Nothing is ever downloaded.
 
     ``"fashion-mini"`` (7,000 grey images of clothing) ships, and so does ``"fashion-multi"`` (several
-    garments on one canvas, several labels), which is made from it. ``"fashion-mnist"`` and ``"cifar10"`` are
-    read from disk.
+    garments on one canvas, several labels), which is made from it. ``"fashion-mnist"``, ``"cifar10"``,
+    ``"nus-wide-21"`` and ``"imagenet100"`` (both by the field's lists) and ``"folder"`` (class folders of
+    your own) are read from disk.
 
     Args:
         name: a name in `DATASETS`.

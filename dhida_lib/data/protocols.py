@@ -123,6 +123,43 @@ PROTOCOLS: dict[str, dict[str, Protocol]] = {
             official_split=True,
         ),
     ),
+    "nus-wide-21": _table(
+        Protocol(
+            "lists", 100, 500, True, 5000,
+            "The field's lists, in the paper's sizes (§4.1): 2,100 queries, 10,500 training images, 193,734 "
+            "in the database, which holds the training images.",
+            official_split=True,
+        ),
+        Protocol(
+            "any-size", 100, 500, True, 5000,
+            "Lists of your own in the field's form. Not the paper's split.",
+        ),
+    ),
+    "imagenet100": _table(
+        Protocol(
+            "lists", 50, 130, True, 1000,
+            "HashNet's lists, in the paper's sizes (§4.1): 5,000 queries, 13,000 training images, 128,503 in "
+            "the database, which holds the training images.",
+            official_split=True,
+        ),
+        Protocol(
+            "any-size", 50, 130, True, 1000,
+            "Lists of your own in the field's form. Not the paper's split.",
+        ),
+    ),
+    "folder": _table(
+        Protocol(
+            "drawn", 10, 50, True, None,
+            "Class folders, split by the seed: 10 queries and 50 training images of each class; the database "
+            "is all but the queries.",
+        ),
+        Protocol(
+            "own-split", 10, 50, True, None,
+            "Class folders that come split: 10 images of each class of the test part ask, 50 of the training "
+            "part train, and the whole training part is searched.",
+            official_split=True,
+        ),
+    ),
 }  # fmt: skip
 """Data set → its protocols by name; the first one is the default."""
 

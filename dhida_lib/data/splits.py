@@ -21,14 +21,14 @@ from dhida_lib.similarity import as_labels
 
 __all__ = ["AUGMENTATIONS", "RetrievalData", "Split", "assemble", "batches", "random_flip", "random_shift"]
 
-AUGMENTATIONS = ("none", "flip", "flip-shift")
+AUGMENTATIONS = ("none", "flip", "flip-shift", "crop-flip")
 """What `batches` can do to training images."""
 
 _SHIFT = 2  # pixels of the stored picture
 
 
 class Split(Dataset[tuple[Tensor, "int | Tensor"]]):
-    """One part of a data set, held in memory as bytes and normalised when it is read.
+    """One part of a data set, held as bytes (in memory, or in a file mapped into it), normalised when read.
 
     ``len(split)`` counts its images. ``split[i]`` is a pair: the normalised image (float32, C×H×W) and its
     label (an int, or a multi-hot tensor (c,)), so a split works in a ``for`` loop and in a torch
@@ -42,11 +42,14 @@ class Split(Dataset[tuple[Tensor, "int | Tensor"]]):
         std: standard deviation of each channel, divided by.
         image_size: side in pixels to which images are resized (bilinear, antialiased) when read; None keeps
             the stored size.
+        rows: which rows of ``pixels`` these images are (n,), where several splits share one store; None: all.
+        crop: side in pixels of the square that is cut from a stored image, its middle unless training
+            chooses another place; None takes the whole.
 
     Raises:
         ValueError: if shapes, lengths or types do not fit together.
 
-    Source: §4.1; built in Chapter 2.
+    Source: §4.1; built in Chapter 2, ``rows`` and ``crop`` in Chapter 16.
     """
 
     def __init__(
@@ -57,6 +60,8 @@ class Split(Dataset[tuple[Tensor, "int | Tensor"]]):
         mean: tuple[float, ...],
         std: tuple[float, ...],
         image_size: int | None = None,
+        rows: Tensor | None = None,
+        crop: int | None = None,
     ) -> None:
         if pixels.dtype != torch.uint8 or pixels.ndim != 4 or pixels.shape[1] not in (1, 3):
             got = f"shape {tuple(pixels.shape)} of {pixels.dtype}"
@@ -64,19 +69,23 @@ class Split(Dataset[tuple[Tensor, "int | Tensor"]]):
         self.pixels = pixels  # n×C×H×W
         self.labels = as_labels(labels).to(pixels.device)  # n or n×c
         self.indices = torch.as_tensor(indices, dtype=torch.int64, device=pixels.device)  # n or n×m
+        self.rows = None if rows is None else rows.to(pixels.device)  # n
+        n = len(pixels) if rows is None else len(rows)
         for name, value in (("labels", self.labels), ("indices", self.indices)):
-            if len(value) != len(pixels):
-                raise bad(name, f"{len(value)} of them", f"as many as the {len(pixels)} images")
+            if len(value) != n:
+                raise bad(name, f"{len(value)} of them", f"as many as the {n} images")
         for name, numbers in (("mean", mean), ("std", std)):
             if len(numbers) != pixels.shape[1]:
                 raise bad(name, numbers, f"{pixels.shape[1]} numbers, one per channel")
         self.mean, self.std = tuple(mean), tuple(std)
         if image_size is not None:
             positive_int("image_size", image_size)
-        self._resize = image_size
+        if crop is not None and positive_int("crop", crop) > min(pixels.shape[-2:]):
+            raise bad("crop", crop, f"at most the side of the stored images, {min(pixels.shape[-2:])}")
+        self._resize, self.crop = image_size, crop
 
     def __len__(self) -> int:
-        return len(self.pixels)
+        return len(self.labels)
 
     def __getitem__(self, i: int) -> tuple[Tensor, int | Tensor]:
         i = operator.index(i)
@@ -93,18 +102,19 @@ class Split(Dataset[tuple[Tensor, "int | Tensor"]]):
     @property
     def image_size(self) -> int:
         """Side in pixels of the images that `batch` returns."""
-        return self._resize or self.pixels.shape[-1]
+        return self._resize or self.crop or self.pixels.shape[-1]
 
     @property
     def background(self) -> Tensor:
         """What a black pixel becomes after normalisation (C numbers)."""
         return torch.tensor([-m / s for m, s in zip(self.mean, self.std, strict=True)])
 
-    def batch(self, indices: Any) -> tuple[Tensor, Tensor]:
+    def batch(self, indices: Any, corners: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Read several images at once.
 
         Args:
             indices: positions in the split (B): integers 0 … n−1 as list, array, range or tensor.
+            corners: row and column of each image's cut (B×2), for a split with ``crop``; None: the middle.
 
         Returns:
             Normalised images (float32, B×C×H×W) and their labels (int64, B or B×c), on the split's device.
@@ -115,7 +125,16 @@ class Split(Dataset[tuple[Tensor, "int | Tensor"]]):
         Source: §4.1; built in Chapter 2.
         """
         at = self._positions(indices).to(self.pixels.device)
-        x = self.pixels[at].float() / 255  # B×C×H×W
+        x = self._stored(at)  # B×C×H×W, bytes
+        if self.crop is not None and len(x):
+            s = self.crop
+            if corners is None:
+                r, c = ((side - s) // 2 for side in x.shape[-2:])
+                x = x[..., r : r + s, c : c + s]
+            else:
+                places = zip(x, corners.tolist(), strict=True)
+                x = torch.stack([image[:, r : r + s, c : c + s] for image, (r, c) in places])
+        x = x.float() / 255  # B×C×H×W
         if x.shape[-2:] != (self.image_size, self.image_size):
             size = (self.image_size, self.image_size)
             x = F.interpolate(x, size=size, mode="bilinear", antialias=True, align_corners=False)
@@ -140,7 +159,7 @@ class Split(Dataset[tuple[Tensor, "int | Tensor"]]):
 
         Source: ours; used in Chapter 2.
         """
-        x = self.pixels[self._positions(indices).to(self.pixels.device)].cpu().numpy()  # B×C×H×W
+        x = self._stored(self._positions(indices).to(self.pixels.device)).cpu().numpy()  # B×C×H×W
         return x[:, 0] if self.channels == 1 else x.transpose(0, 2, 3, 1)
 
     def take(self, which: Any) -> Split:
@@ -162,7 +181,9 @@ class Split(Dataset[tuple[Tensor, "int | Tensor"]]):
                 raise bad("which", which, f"a number of images from 1 to {len(self)}, or positions")
             which = range(which)
         at = self._positions(which).to(self.pixels.device)
-        return self._like(self.pixels[at], self.labels[at], self.indices[at])
+        if self.rows is None:
+            return self._like(self.pixels[at], self.labels[at], self.indices[at])
+        return self._like(self.pixels, self.labels[at], self.indices[at], self.rows[at])
 
     def to(self, device: str | torch.device) -> Split:
         """Copy the split to a device, so that batches are cut, resized and normalised there.
@@ -175,10 +196,17 @@ class Split(Dataset[tuple[Tensor, "int | Tensor"]]):
 
         Source: ours; used in Chapter 12.
         """
-        return self._like(self.pixels.to(device), self.labels, self.indices)
+        pixels = self.pixels if self.rows is None else self.pixels[self.rows]
+        return self._like(pixels.to(device), self.labels, self.indices)
 
-    def _like(self, pixels: Tensor, labels: Tensor, indices: Tensor) -> Split:
-        return Split(pixels, labels, indices.to(pixels.device), self.mean, self.std, self._resize)
+    def _like(self, pixels: Tensor, labels: Tensor, indices: Tensor, rows: Tensor | None = None) -> Split:
+        return Split(
+            pixels, labels, indices.to(pixels.device), self.mean, self.std, self._resize, rows, self.crop
+        )
+
+    def _stored(self, at: Tensor) -> Tensor:
+        """The stored bytes of images at checked positions."""
+        return self.pixels[at if self.rows is None else self.rows[at]]
 
     def _positions(self, indices: Any) -> Tensor:
         at = torch.as_tensor(list(indices) if isinstance(indices, range) else indices)
@@ -392,8 +420,9 @@ def batches(
         shuffle: visit the images in random order.
         generator: a CPU generator that decides order and augmentation, so that a run can be repeated; None
             uses torch's own.
-        augment: ``"none"``, ``"flip"`` (mirror half of the images) or ``"flip-shift"`` (and move each by up
-            to two pixels of its stored size, black behind it).
+        augment: ``"none"``, ``"flip"`` (mirror half of the images), ``"flip-shift"`` (and move each by up
+            to two pixels of its stored size, black behind it) or ``"crop-flip"`` (cut a split's ``crop``
+            anywhere from the stored image, and mirror half).
 
     Returns:
         An iterator over triples: images (B×C×H×W), labels (B or B×c), and their positions in the split (B,
@@ -406,6 +435,8 @@ def batches(
     """
     positive_int("batch_size", batch_size)
     choice("augment", augment, AUGMENTATIONS)
+    if augment == "crop-flip" and getattr(split, "crop", None) is None:
+        raise bad("augment", augment, "another one for a split without `crop`")
     return _walk(split, batch_size, shuffle, generator, augment)
 
 
@@ -417,7 +448,11 @@ def _walk(
         round(_SHIFT * split.image_size / split.pixels.shape[-1]) or 1
     )  # the same share of a resized image
     for index in order.split(batch_size):
-        images, labels = split.batch(index)
+        corners = None
+        if augment == "crop-flip":
+            free = torch.tensor([side - (split.crop or 0) + 1 for side in split.pixels.shape[-2:]])
+            corners = (torch.rand(len(index), 2, generator=generator) * free).long()  # B×2
+        images, labels = split.batch(index, corners)
         if augment != "none":
             images = random_flip(images, generator)
         if augment == "flip-shift":

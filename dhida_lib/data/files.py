@@ -1,0 +1,404 @@
+"""Images as files: read any of them, shrink all of them once, split them by lists or folders (Chapter 16).
+
+The paper's larger sets come as a folder of JPEGs and three lists (`path l_1 … l_C` per line). Reading and
+shrinking a JPEG takes longer than a GPU needs to train on it, so `shrunk` does it once and keeps the bytes in
+one file, which is mapped into memory: later epochs copy bytes, and sets larger than the memory work too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+from dhida_lib._files import read_json, sha256, write_json
+from dhida_lib._validate import bad, positive_int
+from dhida_lib.data.cifar import IMAGENET_MEAN, IMAGENET_STD
+from dhida_lib.data.paths import dataset_folder
+from dhida_lib.data.protocols import Protocol, get_protocol, split_rows
+from dhida_lib.data.splits import RetrievalData, Split
+
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "NUS_WIDE_CLASSES",
+    "list_images",
+    "load_folder",
+    "load_imagenet100",
+    "load_nus_wide",
+    "read_image",
+    "read_list",
+    "shrunk",
+]
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
+"""Endings of the files that count as images, in small letters."""
+
+NUS_WIDE_CLASSES = (
+    "animal", "beach", "buildings", "clouds", "flowers", "grass", "lake", "mountain", "ocean", "person",
+    "plants", "reflection", "road", "rocks", "sky", "snow", "sunset", "tree", "vehicle", "water", "window",
+)  # fmt: skip
+"""The 21 most frequent concepts of NUS-WIDE, in alphabetical order. The lists do not name their columns."""
+
+_SIDE, _CROP = 256, 224  # the field's: shorter side 256, then a square of 224
+_BIG = 178_000_000  # pixels; more is a mistake or an attack, and PIL's limit
+_CHECKED = 4 << 30  # bytes that are hashed in a few seconds
+_BLOCK = 256  # images between two looks at the clock, and two writes
+
+
+def read_image(file: str | os.PathLike[str], side: int) -> NDArray[np.uint8]:
+    """Read an image file as a square in colour: the shorter side becomes ``side``, the middle is kept.
+
+    Turned as its EXIF says; of an animation the first picture; CMYK, grey, palettes and 16 bits become RGB of
+    8 bits; what is transparent lies on white.
+
+    Args:
+        file: the image.
+        side: side of the square in pixels.
+
+    Returns:
+        Bytes (uint8, 3×side×side).
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is no image, damaged, or has more than 178 million pixels; the message names it.
+
+    Source: §4.1; used in Chapters 16 and 18.
+    """
+    positive_int("side", side)
+    if not Path(file).is_file():
+        raise FileNotFoundError(f"There is no image {file}.")
+    try:
+        with Image.open(file) as image:
+            if image.width * image.height > _BIG:
+                size = f"{image.width}×{image.height}"
+                raise ValueError(f"{file} has {size} pixels, more than {_BIG:,}. Make it smaller first.")
+            image.draft("RGB", (2 * side, 2 * side))  # JPEG: decode at a fraction of the size
+            picture = _rgb(ImageOps.exif_transpose(image))
+    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{file} is no image that can be read: {error}") from error
+    return np.asarray(ImageOps.fit(picture, (side, side), Image.Resampling.BILINEAR)).transpose(2, 0, 1)
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    """Any of PIL's modes as RGB."""
+    if image.mode.startswith("I"):  # 16 or 32 bits of grey
+        values = np.asarray(image).astype(np.float64)
+        top = 65535.0 if values.max(initial=0) > 255 else 255.0
+        image = Image.fromarray((values.clip(0, top) * (255 / top)).round().astype(np.uint8))
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(white, image).convert("RGB")
+    return image.convert("RGB")
+
+
+def shrunk(
+    files: Sequence[str | os.PathLike[str]],
+    side: int = _SIDE,
+    cache: str | os.PathLike[str] | None = None,
+    workers: int | None = None,
+    say: Callable[[str], object] | None = None,
+) -> Tensor:
+    """All images as squares of one size, made once and kept in a file that is mapped into memory.
+
+    The size is said before the file is made. It is written beside its place and moved when whole, with a JSON
+    file that holds its SHA-256, which is checked when it is opened (of a file over 4 GB only the size); it is
+    made again when the images' names, sizes or times change.
+
+    Args:
+        files: the images.
+        side: side in pixels.
+        cache: folder of such files; None is ``$DHIDA_CACHE``, or else ``~/.cache/dhida``.
+        workers: threads that read; None: as many as cores.
+        say: told what happens; None prints to standard error.
+
+    Returns:
+        Bytes (uint8, n×3×side×side), not to be written to.
+
+    Raises:
+        FileNotFoundError: if an image is missing.
+        ValueError: if an image cannot be read, the disk has too little room, or the file is damaged.
+
+    Source: ours; used in Chapters 16 and 18.
+    """
+    say = say or (lambda line: print(line, file=sys.stderr))
+    paths = [Path(f) for f in files]
+    if not paths:
+        raise bad("files", "none", "at least one image")
+    shape = (len(paths), 3, positive_int("side", side), side)
+    folder = Path(cache or os.environ.get("DHIDA_CACHE") or Path.home() / ".cache" / "dhida").expanduser()
+    target = folder / f"{_key(paths, side)}.bytes"
+    card = target.with_suffix(".json")
+    need = int(np.prod(shape))
+    if not card.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(folder).free
+        say(f"{len(paths):,} images at {side} pixels take {need / 1e9:.2f} GB in {target}")
+        if need > free:
+            raise ValueError(
+                f"{folder} has only {free / 1e9:.2f} GB free. Set DHIDA_CACHE to a folder with more."
+            )
+        digest = _shrink(paths, side, target, workers, say)
+        write_json(card, {"format": "dhida-images", "shape": shape, "sha256": digest})
+    written = read_json(card)
+    good = target.is_file() and target.stat().st_size == need and written.get("shape") == list(shape)
+    if not good or (need <= _CHECKED and sha256(target) != written["sha256"]):
+        raise ValueError(f"{target} is damaged or incomplete. Remove it and {card.name}; it is made again.")
+    return torch.from_file(str(target), shared=False, size=need, dtype=torch.uint8).view(shape)
+
+
+def _key(paths: Sequence[Path], side: int) -> str:
+    """A name for these files as they are now."""
+    digest = hashlib.sha256(f"{side}".encode())
+    for path in paths:
+        try:
+            state = path.stat()
+        except OSError as error:
+            raise FileNotFoundError(f"There is no image {path}.") from error
+        digest.update(f"\n{path.absolute()}\t{state.st_size}\t{state.st_mtime_ns}".encode())
+    return digest.hexdigest()[:24]
+
+
+def _shrink(
+    paths: Sequence[Path], side: int, target: Path, workers: int | None, say: Callable[[str], object]
+) -> str:
+    """Write all images to ``target``, whole or not at all; return the SHA-256."""
+    digest = hashlib.sha256()
+    part = target.with_name(f"{target.name}.{os.getpid()}.part")
+    try:
+        with part.open("wb") as out, ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+            for first in range(0, len(paths), _BLOCK):
+                if first and first % (40 * _BLOCK) == 0:
+                    say(f"{first:,} of {len(paths):,} images")
+                block = pool.map(lambda path: read_image(path, side), paths[first : first + _BLOCK])
+                for image in block:
+                    content = image.tobytes()
+                    digest.update(content)
+                    out.write(content)
+            out.flush()
+            os.fsync(out.fileno())
+        os.replace(part, target)
+    finally:
+        part.unlink(missing_ok=True)
+    return digest.hexdigest()
+
+
+def list_images(folder: str | os.PathLike[str]) -> list[Path]:
+    """The image files in a folder and below it, in the order of their names.
+
+    Args:
+        folder: where to look.
+
+    Returns:
+        The files; hidden ones are left out.
+
+    Raises:
+        FileNotFoundError: if there is no such folder.
+
+    Source: ours; used in Chapter 18.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"There is no folder {folder}.")
+    found = (f for f in folder.rglob("*") if f.suffix.lower() in IMAGE_SUFFIXES and f.is_file())
+    return sorted(f for f in found if not any(part.startswith(".") for part in f.relative_to(folder).parts))
+
+
+def read_list(file: str | os.PathLike[str], classes: int) -> tuple[list[str], NDArray[np.int64]]:
+    """Read one of the field's list files: a path and C zeros or ones per line.
+
+    Args:
+        file: the list.
+        classes: C.
+
+    Returns:
+        Paths as they are written, and multi-hot labels (n×C).
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: for a line that is not a path and C labels of 0 or 1, at least one of them 1, or a path
+            that stands twice; the message names file and line.
+
+    Source: §4.1; used in Chapter 16.
+    """
+    positive_int("classes", classes)
+    if not Path(file).is_file():
+        raise FileNotFoundError(f"There is no list {file}.")
+    paths: list[str] = []
+    seen: set[str] = set()
+    rows = []
+    for number, line in enumerate(Path(file).read_text(encoding="utf-8").splitlines(), start=1):
+        if not line.strip():
+            continue
+        path, *labels = line.split()
+        where = f"{file}, line {number}"
+        if len(labels) != classes:
+            raise ValueError(f"{where}: {classes} labels must follow the path, but there are {len(labels)}.")
+        if not set(labels) <= {"0", "1"} or "1" not in labels:
+            raise ValueError(f"{where}: labels must be 0 or 1, and at least one of them 1.")
+        if path in seen:
+            raise ValueError(f"{where}: {path} stands in the list twice.")
+        seen.add(path)
+        paths.append(path)
+        rows.append([label == "1" for label in labels])
+    if not paths:
+        raise ValueError(f"{file} is empty.")
+    return paths, np.array(rows, dtype=np.int64)
+
+
+def _from_lists(
+    name: str,
+    folder: Path,
+    protocol: Protocol,
+    class_names: tuple[str, ...],
+    sizes: dict[str, int],
+    single: bool,
+) -> RetrievalData:
+    """Three lists and the images that they name."""
+    parts = {part: read_list(folder / f"{part}.txt", len(class_names)) for part in sizes}
+    if protocol.official_split:
+        for part, size in sizes.items():
+            if (got := len(parts[part][0])) != size:
+                raise ValueError(
+                    f"{folder / part}.txt lists {got:,} images, {size:,} are expected. Use the whole list, "
+                    "or protocol 'any-size' for one of your own."
+                )
+    order = list(dict.fromkeys(path for paths, _ in parts.values() for path in paths))
+    row = {path: i for i, path in enumerate(order)}
+    asked = set(parts["test"][0])
+    if both := asked & {path for part in ("train", "database") for path in parts[part][0]}:
+        raise ValueError(f"{folder}: {min(both)} is a query and stands in another list too.")
+    store = shrunk([folder / path for path in order], _SIDE)
+    splits = {}
+    for part, (paths, multi_hot) in parts.items():
+        if single and (many := np.flatnonzero(multi_hot.sum(axis=1) != 1)).size:
+            raise ValueError(f"{folder / part}.txt: {paths[many[0]]} must have one label.")
+        at = torch.tensor([row[path] for path in paths])
+        labels = multi_hot.argmax(axis=1) if single else multi_hot
+        splits[part] = Split(store, labels, at, IMAGENET_MEAN, IMAGENET_STD, rows=at, crop=_CROP)
+    return RetrievalData(
+        name, protocol, 0, class_names, splits["train"], splits["test"], splits["database"], "list files"
+    )
+
+
+def load_nus_wide(
+    root: str | os.PathLike[str] | None = None,
+    seed: int = 0,
+    protocol: str | Protocol | None = None,
+    image_size: int | None = None,
+) -> RetrievalData:
+    """Load NUS-WIDE-21 by the field's lists; see `dhida_lib.load_dataset` for arguments and errors.
+
+    ``root`` holds ``train.txt``, ``test.txt`` (2,100 queries), ``database.txt`` and the ``images`` they name.
+    The lists are the split, so the seed changes nothing and must be 0.
+
+    Returns:
+        The three splits; ``indices`` are rows of all images.
+
+    Source: §4.1; used in Chapter 16.
+    """
+    advice = (
+        "Images: the NUS-WIDE page of the National University of Singapore; lists: those that came with "
+        "HashNet (nuswide_21). The book's page on data says more."
+    )
+    found = get_protocol("nus-wide-21", protocol)
+    _fixed(seed, image_size)
+    folder = dataset_folder("nus-wide-21", root, ["test.txt", "nus-wide-21/test.txt"], advice)
+    sizes = {"train": 10_500, "test": 2_100, "database": 193_734}
+    return _from_lists("nus-wide-21", folder, found, NUS_WIDE_CLASSES, sizes, single=False)
+
+
+def load_imagenet100(
+    root: str | os.PathLike[str] | None = None,
+    seed: int = 0,
+    protocol: str | Protocol | None = None,
+    image_size: int | None = None,
+) -> RetrievalData:
+    """Load ImageNet-100 by HashNet's lists; see `dhida_lib.load_dataset` for arguments and errors.
+
+    ``root`` holds ``train.txt``, ``test.txt`` (5,000 queries), ``database.txt`` and the images they name.
+    For a subset of ImageNet in class folders use ``"folder"``.
+
+    Returns:
+        The three splits; ``indices`` are rows of all images.
+
+    Source: §4.1; used in Chapter 16.
+    """
+    advice = (
+        "Images: image-net.org, after accepting its terms; lists: those that came with HashNet (imagenet). "
+        "The book's page on data says more."
+    )
+    found = get_protocol("imagenet100", protocol)
+    _fixed(seed, image_size)
+    folder = dataset_folder("imagenet100", root, ["test.txt", "imagenet100/test.txt"], advice)
+    sizes = {"train": 13_000, "test": 5_000, "database": 128_503}
+    names = tuple(f"class {i}" for i in range(100))  # the lists do not name their columns
+    return _from_lists("imagenet100", folder, found, names, sizes, single=True)
+
+
+def _fixed(seed: int, image_size: int | None) -> None:
+    if seed != 0:
+        raise bad("seed", seed, "0: the lists are the split")
+    if image_size not in (None, _CROP):
+        raise bad("image_size", image_size, f"None: images are cut to {_CROP} pixels")
+
+
+def load_folder(
+    root: str | os.PathLike[str] | None = None,
+    seed: int = 0,
+    protocol: str | Protocol | None = None,
+    image_size: int | None = None,
+) -> RetrievalData:
+    """Load class folders of your own; see `dhida_lib.load_dataset` for arguments and errors.
+
+    Either ``root/<class>/…``, split by the seed, or ``root/train/<class>/…`` with ``root/val`` or
+    ``root/test``: then these ask, and the training part trains and is searched.
+
+    Returns:
+        The three splits; ``indices`` are rows of all images, in the order of class and name.
+
+    Source: §4.1; used in Chapters 16 and 18.
+    """
+    found = get_protocol("folder", protocol)
+    if root is None:
+        raise bad("root", root, "the folder that holds one folder for each class")
+    folder = Path(root).expanduser()
+    if not folder.is_dir():
+        raise FileNotFoundError(f"There is no folder {folder}.")
+    asks = next((folder / name for name in ("val", "test") if (folder / name).is_dir()), None)
+    tops = [folder / "train", asks] if asks and (folder / "train").is_dir() else [folder]
+    names = sorted({f.name for top in tops for f in top.iterdir() if f.is_dir() and f.name[0] != "."})
+    if len(names) < 2:
+        raise ValueError(f"{folder} holds {len(names)} class folders; at least two are needed.")
+    files: list[Path] = []
+    labels: list[int] = []
+    test: list[bool] = []
+    for top in tops:
+        for label, name in enumerate(names):
+            images = list_images(top / name) if (top / name).is_dir() else []
+            if not images:
+                raise ValueError(f"{top / name} holds no image.")
+            files += images
+            labels += [label] * len(images)
+            test += [top is asks] * len(images)
+    if len(tops) == 2 and not found.official_split:
+        found = get_protocol("folder", "own-split") if protocol is None else found
+    ids, mask = np.array(labels), np.array(test)
+    deal = split_rows(ids, found, seed, tuple(names), mask if found.official_split else None)
+    crop = image_size or _CROP
+    store = shrunk(files, round(crop * _SIDE / _CROP))
+    splits = {}
+    for part, rows in deal.items():
+        at = torch.from_numpy(rows)
+        splits[part] = Split(store, ids[rows], at, IMAGENET_MEAN, IMAGENET_STD, rows=at, crop=crop)
+    return RetrievalData("folder", found, int(seed), tuple(names), source="image files", **splits)
