@@ -1,4 +1,4 @@
-"""The command line: ``python -m dhida_lib train | evaluate | reproduce`` (Chapters 11, 13, 14 and 15)."""
+"""The command line: ``python -m dhida_lib train | evaluate | reproduce | encode | search``."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from dhida_lib._validate import bad
 from dhida_lib.checkpoints import load_model, save_model
 from dhida_lib.data import load_dataset
 from dhida_lib.experiments import BASES, SOURCES, TABLES, Job, missing, plan, reproduce
+from dhida_lib.photos import encode_folder, find_similar
 from dhida_lib.records import Record, load_records, save_record
 from dhida_lib.runs import PROFILES, RunConfig, measure, run
 from dhida_lib.training import Progress, pick_device
@@ -64,6 +65,17 @@ def _parser() -> argparse.ArgumentParser:
     r.add_argument("--work", type=Path, default=Path("_build/runs"), help="states of unfinished runs")
     r.add_argument("--root", help="where the data set lies, if it does not ship")
     r.add_argument("--dry-run", action="store_true", help="list what is left, run nothing")
+    n = commands.add_parser("encode", help="encode the pictures in a folder; a second call reads what is new")
+    n.add_argument("folder", type=Path, help="where the pictures are")
+    f = commands.add_parser("search", help="find the pictures that are nearest to one")
+    f.add_argument("image", type=Path, help="the question")
+    f.add_argument("-k", type=int, default=10, help="how many at most")
+    f.add_argument("--within", type=int, metavar="RADIUS", help="only within this Hamming radius")
+    f.add_argument("--only", metavar="PATTERN", help="only files whose path fits, such as '*/holiday/*'")
+    for command in (n, f):
+        command.add_argument("--model", type=Path, required=True, help="the model's JSON file")
+        command.add_argument("--index", type=Path, required=True, help="the index, without suffix")
+        command.add_argument("--device", default="auto", help="auto, cpu, cuda …")
     return parser
 
 
@@ -102,7 +114,8 @@ def _evaluate(args: argparse.Namespace) -> None:
     config = about.get("config", RunConfig().as_dict())
     other = args.dataset is not None and args.dataset != config["dataset"]
     protocol = args.protocol or (None if other else config["protocol"])
-    data = load_dataset(args.dataset or config["dataset"], args.root, config["split_seed"], protocol)
+    size = None if other else config.get("image_size")  # models saved before this setting lack it
+    data = load_dataset(args.dataset or config["dataset"], args.root, config["split_seed"], protocol, size)
     if data.channels != model.config["in_channels"]:
         raise bad(
             "--dataset", data.name, f"images of {model.config['in_channels']} channels, as {args.model}"
@@ -132,6 +145,22 @@ def _reproduce(args: argparse.Namespace) -> None:
     print(f"{made} runs made, records in {folder}")
 
 
+def _encode(args: argparse.Namespace) -> None:
+    report = encode_folder(args.folder, args.model, args.index, args.device, say=_say)
+    for reason in report.skipped.values():
+        print(f"skipped: {reason}", file=sys.stderr)
+    changes = f"{report.encoded:,} pictures encoded, {report.kept:,} kept, {report.removed:,} removed"
+    print(f"{changes}, {len(report.skipped):,} skipped; index {args.index}.json")
+
+
+def _search(args: argparse.Namespace) -> None:
+    matches = find_similar(args.image, args.model, args.index, args.k, args.within, args.only, args.device)
+    for match in matches:
+        print(f"{match.distance:4d}  {match.file}")
+    if not matches:
+        print("nothing found")
+
+
 def _say(line: str) -> None:
     print(line, flush=True)
 
@@ -148,9 +177,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     Source: ours; used in Chapters 11 and 13.
     """
     args = _parser().parse_args(argv)
+    commands = {
+        "train": _train,
+        "evaluate": _evaluate,
+        "reproduce": _reproduce,
+        "encode": _encode,
+        "search": _search,
+    }
     try:
-        {"train": _train, "evaluate": _evaluate, "reproduce": _reproduce}[args.command](args)
-    except (ValueError, FileNotFoundError, FloatingPointError) as error:
+        commands[args.command](args)
+    except (ValueError, FileNotFoundError, FloatingPointError, ImportError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -33,6 +33,7 @@ class RunConfig:
         dataset: name of the data set, see `load_dataset`.
         protocol: name of its protocol; None takes its first.
         split_seed: seed of the split.
+        image_size: side to which images are resized when read; None keeps the data set's.
         held_out: share of the training images cut off for validation, see `hold_out`; 0 measures on the
             queries.
         method: name of the loss, a key of `LOSSES`; ``"classifier"`` trains a classifier and measures its
@@ -58,6 +59,7 @@ class RunConfig:
     dataset: str = "cifar10"
     protocol: str | None = None
     split_seed: int = 0
+    image_size: int | None = None
     held_out: float = 0.0
     method: str = "dhida"
     bits: int = 16
@@ -120,7 +122,7 @@ _FAST = RunConfig(
 PROFILES: dict[str, RunConfig] = {
     "fast": _FAST,
     "long": _FAST.change(epochs=60, augment="flip-shift"),
-    "full": RunConfig(),
+    "full": RunConfig(image_size=224),
 }
 """The book's settings by name. ``"fast"``: the shipped images on a laptop, about a minute. ``"long"``: the
 same network, trained until it is good. ``"full"``: the paper's, on a GPU."""
@@ -210,7 +212,7 @@ def build(
 
     Source: Algorithm 1; built in Chapter 11.
     """
-    data = load_dataset(config.dataset, root=root, seed=config.split_seed, protocol=config.protocol)
+    data = load_dataset(config.dataset, root, config.split_seed, config.protocol, config.image_size)
     if config.held_out:
         data = hold_out(data, config.held_out)
     bits = data.num_classes if config.method == "classifier" else config.bits

@@ -284,6 +284,8 @@ class CodeIndex:
         """
         path = Path(path)
         path = path if path.suffix == ".json" else path.with_name(path.name + ".json")
+        if not path.is_file():
+            raise FileNotFoundError(f"There is no index at {path}. `python -m dhida_lib encode` makes one.")
         card = read_json(path)
         if not isinstance(card, dict) or card.get("format") != FORMAT:
             raise ValueError(f"{path} is not an index of codes: its format is not {FORMAT!r}.")

@@ -1,0 +1,225 @@
+"""Your own pictures: encode a folder, find what looks like an image. Built in Chapter 18.
+
+An index of photos is a `CodeIndex` that also knows the files behind its ids, and the model that made the
+codes. Encoding a folder again reads only what is new or has changed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dhida_lib._files import sha256
+from dhida_lib._validate import bad, positive_int
+from dhida_lib.checkpoints import load_model
+from dhida_lib.data.cifar import IMAGENET_MEAN, IMAGENET_STD
+from dhida_lib.data.fashion import FASHION_MEAN, FASHION_STD
+from dhida_lib.data.files import list_images, read_image
+from dhida_lib.quantization import one_hot_codes
+from dhida_lib.search import CodeIndex
+from dhida_lib.training import pick_device
+
+__all__ = ["Encoder", "Match", "Report", "encode_folder", "find_similar"]
+
+
+_SAVE = 100  # batches between two savings
+
+
+class Match(NamedTuple):
+    """One picture that was found.
+
+    Attributes:
+        distance: its Hamming distance to the question.
+        file: the picture, as it was called when the folder was encoded.
+
+    Source: ours; built in Chapter 18.
+    """
+
+    distance: int
+    file: Path
+
+
+class Report(NamedTuple):
+    """What `encode_folder` did.
+
+    Attributes:
+        encoded: pictures that were read.
+        kept: pictures whose codes were there already.
+        removed: codes whose pictures are gone or have changed.
+        skipped: files that are no image that can be read, with the reason.
+
+    Source: ours; built in Chapter 18.
+    """
+
+    encoded: int
+    kept: int
+    removed: int
+    skipped: dict[str, str]
+
+
+class Encoder:
+    """A trained network with what must happen to a picture before it.
+
+    Args:
+        model: the JSON file that `save_model` wrote.
+        device: ``"auto"`` takes a GPU if there is one.
+
+    Attributes:
+        bits: length of the codes.
+        name: SHA-256 of the weights: codes of two models must not be mixed.
+
+    Raises:
+        FileNotFoundError: if there is no such model.
+        ValueError: if it is damaged, or does not say what images it was trained on.
+
+    Source: Eq. (15); built in Chapter 18.
+    """
+
+    def __init__(self, model: str | os.PathLike[str], device: str = "auto") -> None:
+        self.device = pick_device(device)
+        self.model, about = load_model(model)
+        self.model.to(self.device)
+        self.bits: int = self.model.bits
+        self.name = sha256(Path(model).with_suffix(".safetensors"))
+        self.side = about.get("data", {}).get("image_size")
+        if not isinstance(self.side, int):
+            raise bad("model", str(model), "a model whose `about` says the image size that it was trained on")
+        self.channels: int = self.model.config["in_channels"]
+        self.one_hot = about.get("config", {}).get("method") == "classifier"
+        mean, std = (FASHION_MEAN, FASHION_STD) if self.channels == 1 else (IMAGENET_MEAN, IMAGENET_STD)
+        self.mean, self.std = (torch.tensor(v).view(-1, 1, 1) for v in (mean, std))
+
+    def read(self, file: str | os.PathLike[str]) -> Tensor:
+        """A picture as the network sees it (float32, C×side×side). Raises as `read_image` does."""
+        x = torch.from_numpy(np.array(read_image(file, self.side))).float() / 255  # 3×side×side
+        if self.channels == 1:  # luminance, as ITU-R 601 weighs the colours
+            x = (x * torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)).sum(dim=0, keepdim=True)
+        return (x - self.mean) / self.std
+
+    def codes(self, images: Sequence[Tensor]) -> Tensor:
+        """Codes of pictures that `read` gave (±1, n×bits, on the CPU)."""
+        x = torch.stack(list(images)).to(self.device)  # n×C×side×side
+        with torch.inference_mode():
+            return (one_hot_codes(self.model(x)) if self.one_hot else self.model.codes(x)).cpu()
+
+
+def encode_folder(
+    folder: str | os.PathLike[str],
+    model: str | os.PathLike[str],
+    index: str | os.PathLike[str],
+    device: str = "auto",
+    batch_size: int = 64,
+    say: Callable[[str], object] = lambda line: None,
+) -> Report:
+    """Encode the pictures in a folder and below it, and save their index.
+
+    A file that cannot be read is passed over and reported. An index that is there is brought up to date; it
+    is saved now and then, so a killed call goes on.
+
+    Args:
+        folder: where the pictures are.
+        model: the network's JSON file.
+        index: where the index is kept, without suffix.
+        device: ``"auto"`` takes a GPU if there is one.
+        batch_size: pictures per step.
+        say: told how far it is.
+
+    Returns:
+        What was done.
+
+    Raises:
+        FileNotFoundError: if folder or model are not there.
+        ValueError: if the folder holds no picture, the index is damaged or was made by another model.
+
+    Source: ours; built in Chapter 18.
+    """
+    positive_int("batch_size", batch_size)
+    folder, index = Path(folder), Path(index)
+    encoder = Encoder(model, device)
+    files = list_images(folder)
+    codes = CodeIndex(encoder.bits)
+    about: dict[str, Any] = {"model": encoder.name, "files": {}}
+    if index.with_name(index.name + ".json").is_file():
+        codes, about = CodeIndex.load(index)
+        if about.get("model") != encoder.name:
+            raise bad("index", str(index), "an index of this model's codes; choose another name")
+    known: dict[str, list[Any]] = about["files"]  # id → path, size, time
+    now = {str(f.absolute()): [f.stat().st_size, f.stat().st_mtime_ns] for f in files}
+    gone = [i for i, (path, *state) in known.items() if now.get(path) != state]
+    codes.remove(np.array([int(i) for i in gone], dtype=np.int64))
+    for i in gone:
+        del known[i]
+    have = {path for path, *_ in known.values()}
+    todo = [path for path in now if path not in have]
+    skipped: dict[str, str] = {}
+    done = 0
+    for start in range(0, len(todo), batch_size):
+        read: dict[str, Tensor] = {}
+        for path in todo[start : start + batch_size]:
+            try:
+                read[path] = encoder.read(path)
+            except (ValueError, FileNotFoundError) as error:
+                skipped[path] = str(error)
+        if read:
+            new = codes.add(encoder.codes(list(read.values())))
+            known |= {str(i): [path, *now[path]] for i, path in zip(new.tolist(), read, strict=True)}
+            done += len(read)
+        if len(codes) and (start // batch_size + 1) % _SAVE == 0:
+            codes.save(index, about)
+            say(f"{min(start + batch_size, len(todo)):,} of {len(todo):,} pictures")
+    if not len(codes):
+        raise ValueError(f"{folder} holds no picture that can be read ({len(skipped)} files were tried).")
+    codes.save(index, about)
+    return Report(done, len(codes) - done, len(gone), skipped)
+
+
+def find_similar(
+    image: str | os.PathLike[str],
+    model: str | os.PathLike[str],
+    index: str | os.PathLike[str],
+    k: int = 10,
+    within: int | None = None,
+    only: str | None = None,
+    device: str = "auto",
+) -> list[Match]:
+    """The pictures of an index that are nearest to an image.
+
+    Args:
+        image: the question, any image file.
+        model: the network's JSON file, the one that made the index.
+        index: the index, as for `encode_folder`.
+        k: how many at most.
+        within: only those within this Hamming radius.
+        only: only files whose path fits this pattern, for example ``"*/holiday/*"``.
+        device: ``"auto"`` takes a GPU if there is one.
+
+    Returns:
+        The nearest ones first.
+
+    Raises:
+        FileNotFoundError: if image, model or index are not there.
+        ValueError: if the image cannot be read, a number is wrong, or the index is damaged or another
+            model's.
+
+    Source: ours; built in Chapter 18.
+    """
+    positive_int("k", k)
+    encoder = Encoder(model, device)
+    codes, about = CodeIndex.load(index)
+    if about.get("model") != encoder.name:
+        raise bad("index", str(index), "an index of this model's codes: encode the folder with this model")
+    question = encoder.codes([encoder.read(image)])  # 1×bits
+    if within is not None:
+        found = codes.within(question, within)[0]
+    else:
+        found = codes.search(question, len(codes) if only else k)[0]
+    pairs = zip(found.distance.tolist(), found.ids.tolist(), strict=True)
+    matches = [Match(d, Path(about["files"][str(i)][0])) for d, i in pairs]
+    return [m for m in matches if only is None or fnmatch(str(m.file), only)][:k]

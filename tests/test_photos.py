@@ -1,0 +1,171 @@
+"""Your own pictures: encode a folder, find what looks like an image."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from dhida_lib import photos
+from dhida_lib.__main__ import main
+from dhida_lib.checkpoints import save_model
+from dhida_lib.models import HashNetwork
+from dhida_lib.photos import Encoder, encode_folder, find_similar
+from dhida_lib.search import CodeIndex
+
+
+@pytest.fixture
+def model(tmp_path):
+    torch.manual_seed(0)
+    net = HashNetwork("narrow-resnet", "ida", 24, in_channels=3, width=4)
+    return save_model(net, tmp_path / "model", {"data": {"image_size": 12}, "config": {"method": "dhida"}})
+
+
+@pytest.fixture
+def folder(tmp_path):
+    rng = np.random.default_rng(0)
+    for name in ("sea/1.png", "sea/2.png", "hill/3.jpg", "hill/4.gif"):
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        pixels = rng.integers(0, 256, (14, 12 + int(name[-5]), 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "in" / name)
+    return tmp_path / "in"
+
+
+def names(matches):
+    return [m.file.name for m in matches]
+
+
+def test_a_picture_finds_itself_and_the_distances_are_right(tmp_path, model, folder):
+    report = encode_folder(folder, model, tmp_path / "index")
+    assert report == (4, 0, 0, {})
+    encoder = Encoder(model)
+    files = sorted(folder.rglob("*.*"))
+    codes = {f: encoder.codes([encoder.read(f)])[0] for f in files}
+    for file in files:
+        matches = find_similar(file, model, tmp_path / "index")
+        assert len(matches) == 4
+        for match in matches:
+            assert match.distance == int((codes[match.file] != codes[file]).sum())
+        assert [m.distance for m in matches] == sorted(m.distance for m in matches)
+        near = find_similar(file, model, tmp_path / "index", within=0)
+        assert file in [m.file for m in near]
+        assert all(m.distance == 0 for m in near)
+    assert len(find_similar(files[0], model, tmp_path / "index", k=2)) == 2
+    some = find_similar(files[0], model, tmp_path / "index", k=3, only="*/sea/*")
+    assert sorted(names(some)) == ["1.png", "2.png"]
+
+
+def test_a_batch_gives_the_codes_of_single_pictures(model, folder):
+    encoder = Encoder(model)
+    images = [encoder.read(f) for f in sorted(folder.rglob("*.*"))]
+    together = encoder.codes(images)
+    assert torch.equal(together, torch.cat([encoder.codes([x]) for x in images]))
+    assert images[0].shape == (3, 12, 12)
+
+
+def test_grey_networks_see_luminance(tmp_path, folder):
+    net = HashNetwork("narrow-resnet", "none", 8, in_channels=1, width=2)
+    about = {"data": {"image_size": 12}, "config": {"method": "classifier"}}
+    encoder = Encoder(save_model(net, tmp_path / "grey", about))
+    Image.new("RGB", (20, 20), (255, 0, 0)).save(tmp_path / "red.png")
+    x = encoder.read(tmp_path / "red.png")
+    assert x.shape == (1, 12, 12)
+    torch.testing.assert_close(x, torch.full_like(x, (0.299 - 0.286) / 0.353))
+    code = encoder.codes([x])
+    assert (code > 0).sum() == 1  # a classifier's one-hot code
+
+
+def test_a_second_call_reads_only_what_is_new(tmp_path, model, folder, monkeypatch):
+    encode_folder(folder, model, tmp_path / "index")
+    read = []
+    old = Encoder.read
+    monkeypatch.setattr(Encoder, "read", lambda self, file: read.append(str(file)) or old(self, file))
+    assert encode_folder(folder, model, tmp_path / "index") == (0, 4, 0, {})
+    assert read == []
+    (folder / "sea" / "1.png").unlink()
+    Image.new("RGB", (30, 30), "green").save(folder / "sea" / "2.png")
+    Image.new("RGB", (30, 30), "blue").save(folder / "new.png")
+    (folder / "broken.jpg").write_text("no image")
+    report = encode_folder(folder, model, tmp_path / "index", batch_size=1)
+    assert report[:3] == (2, 2, 2)
+    assert list(report.skipped) == [str((folder / "broken.jpg").absolute())]
+    assert sorted(read)[0].endswith("broken.jpg")
+    assert len(read) == 3
+    found = find_similar(folder / "new.png", model, tmp_path / "index", k=10)
+    assert sorted(names(found)) == ["2.png", "3.jpg", "4.gif", "new.png"]
+
+
+def test_a_killed_call_goes_on(tmp_path, model, folder, monkeypatch):
+    """The index is saved on the way; here after every picture."""
+    monkeypatch.setattr(photos, "_SAVE", 1)
+    told = []
+    old = Encoder.codes
+    calls = []
+
+    def codes(self, images):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return old(self, images)
+
+    monkeypatch.setattr(Encoder, "codes", codes)
+    with pytest.raises(KeyboardInterrupt):
+        encode_folder(folder, model, tmp_path / "index", batch_size=1, say=told.append)
+    assert told == ["1 of 4 pictures", "2 of 4 pictures"]
+    assert len(CodeIndex.load(tmp_path / "index")[0]) == 2
+    assert encode_folder(folder, model, tmp_path / "index")[:2] == (2, 2)
+
+
+def test_wrong_input(tmp_path, model, folder, capsys):
+    encode_folder(folder, model, tmp_path / "index")
+    other = HashNetwork("narrow-resnet", "ida", 24, in_channels=3, width=4)
+    wrong = save_model(other, tmp_path / "other", {"data": {"image_size": 12}})
+    picture = folder / "sea" / "1.png"
+    with pytest.raises(ValueError, match="`index` must be an index of this model's codes"):
+        find_similar(picture, wrong, tmp_path / "index")
+    with pytest.raises(ValueError, match="`index` must be an index of this model's codes"):
+        encode_folder(folder, wrong, tmp_path / "index")
+    mute = save_model(other, tmp_path / "mute")
+    with pytest.raises(ValueError, match="whose `about` says the image size"):
+        Encoder(mute)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match=r"holds no picture that can be read \(0 files"):
+        encode_folder(tmp_path / "empty", model, tmp_path / "nothing")
+    assert not list(tmp_path.glob("nothing*"))
+    with pytest.raises(FileNotFoundError, match="There is no index at"):
+        find_similar(picture, model, tmp_path / "nothing")
+    with pytest.raises(ValueError, match="`k` must be"):
+        find_similar(picture, model, tmp_path / "index", k=0)
+    with pytest.raises(ValueError, match="`batch_size` must be"):
+        encode_folder(folder, model, tmp_path / "index", batch_size=0)
+
+
+def test_from_a_shell(tmp_path, model, folder, capsys):
+    (folder / "broken.jpg").write_text("no image")
+    with_model = ["--model", str(model), "--index", str(tmp_path / "index")]
+    assert main(["encode", str(folder), *with_model]) == 0
+    said = capsys.readouterr()
+    assert "4 pictures encoded, 0 kept, 0 removed, 1 skipped" in said.out
+    assert "broken.jpg is no image" in said.err
+    picture = str(folder / "sea" / "1.png")
+    assert main(["search", picture, *with_model, "-k", "2"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 2
+    assert main(["search", picture, *with_model, "--only", "*/none/*"]) == 0
+    assert "nothing found" in capsys.readouterr().out
+    for command in (
+        ["search", str(tmp_path / "no.png"), *with_model],
+        ["search", str(folder / "broken.jpg"), *with_model],
+        ["search", picture, *with_model, "--within", "-1"],
+        ["search", picture, *with_model, "-k", "0"],
+        ["encode", str(tmp_path / "none"), *with_model],
+        ["encode", str(folder), "--model", str(tmp_path / "no.json"), "--index", str(tmp_path / "i")],
+    ):
+        assert main(command) == 2, command
+        error = capsys.readouterr().err
+        assert error.startswith("error: ")
+        assert error.count("\n") == 1
+    card = tmp_path / "index.json"
+    card.write_text(json.dumps({**json.loads(card.read_text()), "sha256": "0"}))
+    assert main(["search", picture, *with_model]) == 2
+    assert "is damaged" in capsys.readouterr().err
