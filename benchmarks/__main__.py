@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dhida_lib._files import write_json
+from dhida_lib._files import read_json, write_json
 from dhida_lib.data.splits import Split
 from dhida_lib.losses import DHIDALoss
 from dhida_lib.metrics import mean_average_precision
@@ -129,6 +129,69 @@ def bench_map() -> list[dict[str, Any]]:
     return rows
 
 
+def bench_search() -> list[dict[str, Any]]:
+    """A million codes of 64 bits in 2,000 noisy clusters, 1,000 queries: what FAISS's structures give."""
+    import faiss
+
+    from dhida_lib.search import CodeIndex, pack
+
+    faiss.omp_set_num_threads(1)
+    rng = np.random.default_rng(0)
+    centres = rng.integers(0, 2, (2000, 64), dtype=np.int8) * 2 - 1
+
+    def noisy(n: int) -> np.ndarray:
+        flips = (rng.random((n, 64), dtype=np.float32) < 0.06).astype(np.int8)
+        return centres[rng.integers(0, 2000, n)] * (1 - 2 * flips)
+
+    d, q = noisy(1_000_000), noisy(1000)
+    exact, near = CodeIndex(64), CodeIndex(64, lists=1024, probes=16)
+    exact.add(d)
+    near.add(d)
+    truth = np.array([[f.distance[-1]] for f in exact.search(q, 100)])  # 1000×1
+    balls = [len(f.ids) for f in exact.within(q, 2)]
+    graph = faiss.IndexBinaryHNSW(64, 16)
+    start = time.perf_counter()
+    graph.add(pack(d[:100_000]))  # a tenth: it takes long to build
+    built = time.perf_counter() - start
+    part = CodeIndex(64)
+    part.add(d[:100_000])
+    graph.hnsw.efSearch = 256
+    last = [f.distance[-1] for f in part.search(q, 100)]
+    found, _ = graph.search(pack(q), 100)
+    n = len(q)
+    rows = [
+        {
+            "what": "100 nearest, scan",
+            "ms": seconds(lambda: exact.search(q, 100), 3) / n * 1e3,
+            "recall": 1.0,
+        },
+        {
+            "what": "100 nearest, 1,024 clusters, 16 looked into",
+            "ms": seconds(lambda: near.search(q, 100), 3) / n * 1e3,
+            "recall": float(np.mean(np.array([f.distance for f in near.search(q, 100)]) <= truth)),
+        },
+        {
+            "what": "100 nearest of 100,000, graph (HNSW, ef 256)",
+            "ms": seconds(lambda: graph.search(pack(q), 100), 3) / n * 1e3,
+            "recall": float(np.mean(found <= np.array(last)[:, None])),
+            "build_s": built,
+        },
+        {
+            "what": "radius 2, hash tables",
+            "ms": seconds(lambda: exact.within(q, 2), 3) / n * 1e3,
+            "recall": 1.0,
+        },
+    ]
+    scan = exact._index("scan")
+    limits, _, _ = scan.range_search(pack(q), 3)
+    assert np.diff(limits.astype(int)).tolist() == balls, "the tables must find what the scan finds"
+    took = seconds(lambda: scan.range_search(pack(q), 3), 3) / n * 1e3
+    rows.append({"what": "radius 2, scan", "ms": took, "recall": 1.0})
+    for row in rows:
+        print(f"{row['what']}: {row['ms']:.3f} ms per query, recall {row['recall']:.3f}", flush=True)
+    return rows
+
+
 def bare_epoch(x: Tensor, y: Tensor, batch: int) -> Callable[[], None]:
     """One epoch as torchvision's references have it: ResNet18, a DataLoader, flips, cross-entropy."""
     from torchvision.models import resnet18
@@ -190,14 +253,15 @@ def bench_training() -> list[dict[str, Any]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", choices=("map", "training"))
+    parser.add_argument("--only", choices=("map", "search", "training"))
     args = parser.parse_args()
     torch.set_num_threads(1)
-    result: dict[str, Any] = {"machine": machine()}
-    if args.only != "training":
-        result["map"] = bench_map()
-    if args.only != "map":
-        result["training"] = bench_training()
+    result: dict[str, Any] = read_json(OUT) if OUT.is_file() else {}  # parts measured before stay
+    result["machine"] = machine()
+    parts = {"map": bench_map, "search": bench_search, "training": bench_training}
+    for name, call in parts.items():
+        if args.only in (None, name):
+            result[name] = call()
     print(f"written to {write_json(OUT, result).relative_to(OUT.parents[1])}")
 
 
