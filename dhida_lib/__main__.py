@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from dhida_lib._distributed import begin, rank
 from dhida_lib._files import sha256
 from dhida_lib._validate import bad
 from dhida_lib.checkpoints import load_model, save_model
@@ -96,7 +97,11 @@ def _summary(metrics: dict[str, Any]) -> str:
 
 def _train(args: argparse.Namespace) -> None:
     config = PROFILES[args.profile].change(**dict(args.set))
-    model, record = run(config, args.root, args.out, [Progress(config.train.epochs)])
+    begin()
+    first = rank() == 0  # under torchrun the first process writes and speaks
+    model, record = run(config, args.root, args.out, [Progress(config.train.epochs)] if first else [])
+    if not first:
+        return
     where = save_record(record, args.out / "record.json")
     about = {
         "record": where.name,

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dhida_lib import _distributed
 from dhida_lib._validate import bad, choice
 from dhida_lib.data import RetrievalData, load_dataset
 from dhida_lib.losses import HashLoss, build_loss
@@ -212,7 +213,8 @@ def build(
 
     Source: Algorithm 1; built in Chapter 11.
     """
-    data = load_dataset(config.dataset, root, config.split_seed, config.protocol, config.image_size)
+    with _distributed.first_alone():
+        data = load_dataset(config.dataset, root, config.split_seed, config.protocol, config.image_size)
     if config.held_out:
         data = hold_out(data, config.held_out)
     bits = data.num_classes if config.method == "classifier" else config.bits
@@ -261,7 +263,7 @@ def run(
     callbacks: Sequence[Callback] = (),
     note: str = "",
 ) -> tuple[HashNetwork, Record]:
-    """Train and measure: the last epoch counts.
+    """Train and measure: the last epoch counts. Under torchrun all processes do it together.
 
     Args:
         config: the run.
@@ -281,6 +283,7 @@ def run(
     """
     from dhida_lib import __version__
 
+    _distributed.begin()
     data, model, loss = build(config, root)
     settings = config.as_dict()
     about = {**{k: v for k, v in settings.items() if k != "train"}, "data": data.protocol_record()}

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from dhida_lib import checkpoints
+from dhida_lib import _distributed, checkpoints
 from dhida_lib._validate import bad, choice, positive, positive_int
 from dhida_lib.data import AUGMENTATIONS, Split, batches
 from dhida_lib.metrics import mean_average_precision
@@ -329,20 +329,21 @@ def outputs(model: nn.Module, split: Split, batch_size: int | None = None) -> Te
         batch_size: images per step; None: what is fast, 32 on a CPU (its cache is small) and 500 elsewhere.
 
     Returns:
-        u (n×K) on the CPU, float32.
+        u (n×K) on the CPU, float32. With several processes each computes its share, and all get the whole.
 
     Source: Eq. (14); built in Chapter 11.
     """
     device = next(model.parameters()).device
+    mine = torch.arange(len(split)).tensor_split(_distributed.world())[_distributed.rank()]
     size = batch_size or (32 if device.type == "cpu" else 500)
     training = model.training
     model.eval()
     try:
         with torch.inference_mode():
-            parts = [model(x.to(device)).float().cpu() for x, _, _ in batches(split, size)]
+            parts = [model(split.batch(i)[0].to(device)).float() for i in mine.split(size)]
     finally:
         model.train(training)
-    return torch.cat(parts)  # n×K
+    return _distributed.everyone(torch.cat(parts), len(split)).cpu()  # n×K
 
 
 def encode(model: nn.Module, split: Split, batch_size: int | None = None) -> Tensor:
@@ -372,6 +373,10 @@ def train(
 ) -> History:
     """Algorithm 1. The model and the loss are changed in place; the state after the last epoch counts.
 
+    Started by torchrun, several processes share each batch (``batch_size`` is that of all together). The loss
+    is computed over all their outputs, so bank and balance term are those of one process. Batch normalisation
+    sees the whole batch on GPUs, and each process's share on CPUs.
+
     Args:
         model: the network, already initialised (`seed_everything` first).
         loss: called as ``loss(u, labels, index)``; its ``start_epoch(epoch, epochs)`` is called too, if it
@@ -392,6 +397,7 @@ def train(
 
     Source: Algorithm 1; built in Chapters 11 and 12.
     """
+    _distributed.begin()
     device = pick_device(config.device)
     network = _prepare(model, config, device)
     loss.to(device).train()
@@ -408,12 +414,14 @@ def train(
         history.epochs = saved["history"]
     for epoch in range(first, config.epochs):
         row = _one_epoch(model, network, loss, optimizer, split, config, epoch, callbacks)
+        _distributed.share_buffers(model)
         for callback in callbacks:
             callback.on_epoch(row, model)
         history.epochs.append(row)
-        if folder is not None:
-            state = {"run": run, "history": history.epochs}
-            checkpoints.save_state(folder, model, loss, optimizer, epoch + 1, state)
+        with _distributed.first_alone():
+            if folder is not None and _distributed.rank() == 0:
+                state = {"run": run, "history": history.epochs}
+                checkpoints.save_state(folder, model, loss, optimizer, epoch + 1, state)
     return history
 
 
@@ -428,8 +436,13 @@ def _prepare(model: nn.Module, config: TrainConfig, device: torch.device) -> Cal
         raise bad("compile", True, "False on a machine without a C++ compiler (g++, clang++ or cl)")
     form = torch.channels_last if config.channels_last else torch.contiguous_format
     model.to(device=device, memory_format=form).train()  # type: ignore[call-overload]
+    network: nn.Module = model
+    if _distributed.world() > 1:
+        if device.type == "cuda":
+            nn.SyncBatchNorm.convert_sync_batchnorm(model)
+        network = nn.parallel.DistributedDataParallel(model)
     # dynamic=False: one program for each batch size, so that a resumed run computes with the same ones.
-    return torch.compile(model, dynamic=False) if config.compile else model
+    return torch.compile(network, dynamic=False) if config.compile else network
 
 
 def _fragile(model: nn.Module) -> str | None:
@@ -480,8 +493,10 @@ def _one_epoch(
     if callable(begin := getattr(loss, "start_epoch", None)):
         begin(epoch, config.epochs)
     steps = math.ceil(len(split) / config.batch_size)
-    alone = steps > 1 and len(split) % config.batch_size == 1  # the last batch is one image: it is left out
-    used = len(split) - alone
+    world, rank = _distributed.world(), _distributed.rank()
+    rest = len(split) % config.batch_size
+    few = 0 < rest < 2 * world and steps > 1  # batch normalisation has no variance over one image
+    used = len(split) - rest * few  # such a last batch is left out
     updates, together = math.ceil(steps / config.accumulate), config.accumulate * config.batch_size
     generator = torch.Generator().manual_seed(config.seed * 1_000_003 + epoch)
     total, seen, lr = 0.0, 0, config.lr
@@ -489,19 +504,21 @@ def _one_epoch(
     gpus = [device] if device.type == "cuda" else []
     form = torch.channels_last if config.channels_last else torch.preserve_format
     with torch.random.fork_rng(devices=gpus):  # dropout draws from the global generators
-        torch.manual_seed(config.seed * 1_000_003 + epoch)
-        loader = batches(split, config.batch_size, shuffle=True, generator=generator, augment=config.augment)
+        torch.manual_seed(config.seed * 1_000_003 + epoch + 7919 * rank)
+        loader = batches(
+            split, config.batch_size, True, generator, config.augment, share=(rank, world), last=not few
+        )
         for step, (images, labels, index) in enumerate(loader):
-            if len(images) == 1 and steps > 1:
-                continue  # batch normalisation has no variance over one image
+            size = min(config.batch_size, len(split) - step * config.batch_size)  # of all processes
             update = step // config.accumulate
             lr = learning_rate(config, epoch * updates + update, updates)
             for group in optimizer.param_groups:
                 group["lr"] = lr
             with _autocast(config, device):
                 u = network(images.to(device, memory_format=form))  # B×K
-            u = u.float()
-            value = loss(u, labels.to(device), index.to(device))
+            u = _distributed.everyone(u.float(), size)
+            labels, index = (_distributed.everyone(x.to(device), size) for x in (labels, index))
+            value = loss(u, labels, index)
             if not torch.isfinite(value):
                 raise FloatingPointError(
                     f"The loss is {value.item()} in epoch {epoch + 1}, step {step + 1}. A lower `lr` "
@@ -510,9 +527,11 @@ def _one_epoch(
             if step % config.accumulate == 0:
                 optimizer.zero_grad(set_to_none=True)
             shared = min(together, used - update * together)  # images of this optimizer step
-            (value if shared == len(images) else value * (len(images) / shared)).backward()
+            # Each process has the gradient of its share, and DistributedDataParallel takes their mean.
+            weight = world * size / shared
+            (value if weight == 1 else value * weight).backward()
             produced.append(u.detach())
-            total, seen = total + value.item() * len(images), seen + len(images)
+            total, seen = total + value.item() * size, seen + size
             if (step + 1) % config.accumulate == 0 or seen == used:
                 optimizer.step()
             for callback in callbacks:

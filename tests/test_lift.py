@@ -16,6 +16,7 @@ import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,17 @@ import torch
 from torch import Tensor, nn
 
 import dhida_lib
-from dhida_lib import attention, backbones, losses, metrics, models, quantization, training, unsupervised
+from dhida_lib import (
+    attention,
+    backbones,
+    experiments,
+    losses,
+    metrics,
+    models,
+    quantization,
+    training,
+    unsupervised,
+)
 from dhida_lib.data.protocols import Protocol, split_rows
 from dhida_lib.training import TrainConfig
 
@@ -510,6 +521,19 @@ def _(ball):
     for radius in (0, 1, 2):
         theirs = metrics.precision_within_radius(*case, radius=radius)
         assert ball(*lists, radius=radius)[0] == pytest.approx(theirs, rel=1e-12)
+
+
+@pair(15, "paired_difference", "experiments.paired")
+def _(paired_difference):
+    def row(scores):
+        return {seed: SimpleNamespace(metrics={"map": score}) for seed, score in scores.items()}
+
+    a, b = row({4: 0.5, 2: 0.75, 9: 0.625, 1: 0.0}), row({9: 0.5, 7: 0.125, 2: 0.5, 4: 0.25})
+    for other in (b, row({9: 0.5, 8: 1.0})):
+        mean, error, values = paired_difference(a, other)
+        theirs = experiments.paired(a, other)
+        assert values == theirs.values
+        assert (mean, error) == pytest.approx((theirs.mean, theirs.error), nan_ok=True)
 
 
 # ---- the tests ---------------------------------------------------------------------------------------------

@@ -411,6 +411,8 @@ def batches(
     shuffle: bool = False,
     generator: torch.Generator | None = None,
     augment: str = "none",
+    share: tuple[int, int] = (0, 1),
+    last: bool = True,
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Walk through a split once, batch by batch.
 
@@ -423,6 +425,8 @@ def batches(
         augment: ``"none"``, ``"flip"`` (mirror half of the images), ``"flip-shift"`` (and move each by up
             to two pixels of its stored size, black behind it) or ``"crop-flip"`` (cut a split's ``crop``
             anywhere from the stored image, and mirror half).
+        share: (rank, world): this process gets its share of each batch, as `torch.tensor_split` deals it.
+        last: also a last batch that is smaller.
 
     Returns:
         An iterator over triples: images (B×C×H×W), labels (B or B×c), and their positions in the split (B,
@@ -437,17 +441,27 @@ def batches(
     choice("augment", augment, AUGMENTATIONS)
     if augment == "crop-flip" and getattr(split, "crop", None) is None:
         raise bad("augment", augment, "another one for a split without `crop`")
-    return _walk(split, batch_size, shuffle, generator, augment)
+    return _walk(split, batch_size, shuffle, generator, augment, share, last)
 
 
 def _walk(
-    split: Split, batch_size: int, shuffle: bool, generator: torch.Generator | None, augment: str
+    split: Split,
+    batch_size: int,
+    shuffle: bool,
+    generator: torch.Generator | None,
+    augment: str,
+    share: tuple[int, int],
+    last: bool,
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     order = torch.randperm(len(split), generator=generator) if shuffle else torch.arange(len(split))
     shift = (
         round(_SHIFT * split.image_size / split.pixels.shape[-1]) or 1
     )  # the same share of a resized image
-    for index in order.split(batch_size):
+    rank, world = share
+    for whole in order.split(batch_size):
+        if len(whole) < batch_size and not last:
+            return
+        index = whole.tensor_split(world)[rank] if world > 1 else whole
         corners = None
         if augment == "crop-flip":
             free = torch.tensor([side - (split.crop or 0) + 1 for side in split.pixels.shape[-2:]])

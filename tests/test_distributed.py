@@ -1,0 +1,116 @@
+"""Two processes on the CPU (Gloo) are one: same loss, same weights, same codes, same record."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from dhida_lib import _distributed
+from dhida_lib.data import batches, load_dataset
+from dhida_lib.losses import build_loss
+from dhida_lib.models import HashNetwork
+from dhida_lib.records import load_record
+from dhida_lib.runs import hold_out
+from dhida_lib.training import TrainConfig, outputs, seed_everything, train
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="torchrun with Gloo")
+
+SCRIPT = """
+import json, sys, torch
+sys.path.insert(0, {tests!r})
+from test_distributed import small_run
+from dhida_lib import _distributed
+_distributed.begin()
+losses, weights, u = small_run(*{arguments!r})
+out = {out!r} + f"-{{_distributed.rank()}}"
+torch.save((losses, weights, u), out)
+"""
+
+
+def small_run(method, options, accumulate):
+    """No batch normalisation and no dropout, so that one process and two compute the same."""
+    data = hold_out(load_dataset("fashion-mini"), 0.97)  # 60 images train
+    seed_everything(0)
+    model = HashNetwork("narrow-alexnet", "ida", 12, in_channels=1, width=2, init_std=0.3).double().float()
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    loss = build_loss(method, 12, len(data.train), data.num_classes, **options)
+    config = TrainConfig(epochs=2, batch_size=13, lr=1e-3, accumulate=accumulate)  # 60 = 4·13 + 8
+    history = train(model, loss, data.train, config)
+    losses = [row["loss"] for row in history.epochs]
+    return losses, model.state_dict(), outputs(model, data.database)
+
+
+def torchrun(code, tmp_path, processes=2):
+    script = tmp_path / "script.py"
+    script.write_text(code)
+    line = [sys.executable, "-m", "torch.distributed.run", f"--nproc_per_node={processes}"]
+    line += ["--master_port=0", "--rdzv_backend=c10d", "--rdzv_endpoint=localhost:0", str(script)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(line, capture_output=True, text=True, env=environment, check=False, timeout=300)
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "accumulate"),
+    [
+        ("dhida", {"balance": "bit", "gamma": 1.0}, 1),  # the balance is a mean over the whole batch
+        ("dfh", {}, 2),  # the centres follow the bank
+    ],
+)
+def test_two_processes_give_the_loss_of_one(tmp_path, method, options, accumulate):
+    arguments = (method, options, accumulate)
+    losses, weights, u = small_run(*arguments)
+    code = SCRIPT.format(tests=os.path.dirname(__file__), arguments=arguments, out=str(tmp_path / "out"))
+    done = torchrun(code, tmp_path)
+    assert done.returncode == 0, done.stderr[-2000:]
+    for rank in (0, 1):
+        theirs, their_weights, their_u = torch.load(tmp_path / f"out-{rank}")
+        assert theirs == pytest.approx(losses, abs=1e-6)
+        for name, value in weights.items():
+            torch.testing.assert_close(their_weights[name], value, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(their_u, u, rtol=1e-3, atol=1e-4)
+
+
+def test_the_command_line_under_torchrun(tmp_path):
+    out = tmp_path / "run"
+    command = ["train", "--set", "epochs=2", "--set", "width=4", "--set", "held_out=0.9", "--out", str(out)]
+    code = f"import sys\nfrom dhida_lib.__main__ import main\nsys.exit(main({command!r}))"
+    done = torchrun(code, tmp_path)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.count("mAP@ALL") == 1  # one process speaks
+    record = load_record(out / "record.json")
+    assert len(record.history) == 2
+    again = torchrun(code, tmp_path)  # the state is whole: nothing is trained again
+    assert again.returncode == 0, again.stderr[-2000:]
+    assert load_record(out / "record.json").metrics == record.metrics
+    assert json.loads((out / "model.json").read_text())["about"]["record"] == "record.json"
+
+
+def test_alone_nothing_changes():
+    assert (_distributed.world(), _distributed.rank()) == (1, 0)
+    x = torch.ones(3, requires_grad=True)
+    assert _distributed.everyone(x, 3) is x
+    with _distributed.first_alone():
+        pass
+
+
+@pytest.mark.parametrize("world", [1, 2, 3])
+def test_shares_of_a_batch_make_the_whole(world):
+    split = load_dataset("fashion-mini").train.take(23)
+
+    def walk(**kwargs):
+        return list(batches(split, 10, True, torch.Generator().manual_seed(3), **kwargs))
+
+    whole = walk()
+    shares = [walk(share=(rank, world)) for rank in range(world)]
+    for i, (images, labels, index) in enumerate(whole):
+        parts = [share[i] for share in shares]
+        assert torch.equal(torch.cat([p[0] for p in parts]), images)
+        assert torch.equal(torch.cat([p[1] for p in parts]), labels)
+        assert torch.equal(torch.cat([p[2] for p in parts]), index)
+        assert max(len(p[0]) for p in parts) - min(len(p[0]) for p in parts) <= 1
+    assert len(walk(last=False)) == 2
