@@ -1,4 +1,4 @@
-"""The command line: ``python -m dhida_lib train | evaluate | reproduce | encode | search``."""
+"""The command line: ``python -m dhida_lib train | pretrain | evaluate | reproduce | encode | search``."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from safetensors.torch import save_file
+
 from dhida_lib._distributed import begin, rank
-from dhida_lib._files import sha256
+from dhida_lib._files import sha256, write_atomic
 from dhida_lib._validate import bad
 from dhida_lib.checkpoints import load_model, save_model
 from dhida_lib.data import load_dataset
@@ -38,17 +40,14 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m dhida_lib", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     t = commands.add_parser("train", help="train a hash network; a run that was killed goes on")
-    t.add_argument("--profile", choices=list(PROFILES), default="fast", help="settings to start from")
-    t.add_argument(
-        "--set", type=_setting, action="append", default=[], metavar="NAME=VALUE", help="change one setting"
-    )
-    t.add_argument("--root", help="where the data set lies, if it does not ship")
-    t.add_argument("--out", required=True, type=Path, help="folder for the state, the model and the record")
+    p = commands.add_parser("pretrain", help="train a backbone as a classifier, for those without weights")
+    for made in (t, p):
+        made.add_argument("--profile", choices=list(PROFILES), default="fast", help="settings to start from")
+        made.add_argument("--out", required=True, type=Path, help="folder for all that is made")
     e = commands.add_parser("evaluate", help="measure a trained network again")
     e.add_argument("model", type=Path, help="the model's JSON file")
     e.add_argument("--dataset", help="another data set than the one it was trained on")
     e.add_argument("--protocol", help="another protocol than the one it was trained with")
-    e.add_argument("--root", help="where the data set lies, if it does not ship")
     e.add_argument("--device", default="auto", help="auto, cpu, cuda …")
     r = commands.add_parser("reproduce", help="make the runs behind a table, except those recorded")
     r.add_argument("table", choices=TABLES, help="tune: the search; table3: methods; table4: models")
@@ -57,15 +56,22 @@ def _parser() -> argparse.ArgumentParser:
     r.add_argument("--seeds", type=int, nargs="+", default=[0])
     r.add_argument("--rows", nargs="+", help="only these rows of the table")
     r.add_argument("--init-std", type=float, nargs="+", help="starts of the hash layer, for table4")
-    r.add_argument(
-        "--set", type=_setting, action="append", default=[], metavar="NAME=VALUE", help="change one setting"
-    )
     r.add_argument("--jobs", type=int, default=1, help="runs at a time, each in a process of its own")
     r.add_argument("--budget", type=float, metavar="SECONDS", help="begin no run that would not end in time")
     r.add_argument("--records", type=Path, default=Path("data/records"), help="parent of the records' folder")
     r.add_argument("--work", type=Path, default=Path("_build/runs"), help="states of unfinished runs")
-    r.add_argument("--root", help="where the data set lies, if it does not ship")
     r.add_argument("--dry-run", action="store_true", help="list what is left, run nothing")
+    for made in (t, p, r):
+        made.add_argument(
+            "--set",
+            type=_setting,
+            action="append",
+            default=[],
+            metavar="NAME=VALUE",
+            help="change one setting",
+        )
+    for made in (t, p, e, r):
+        made.add_argument("--root", help="where the data set lies, if it does not ship")
     n = commands.add_parser("encode", help="encode the pictures in a folder; a second call reads what is new")
     n.add_argument("folder", type=Path, help="where the pictures are")
     f = commands.add_parser("search", help="find the pictures that are nearest to one")
@@ -112,6 +118,23 @@ def _train(args: argparse.Namespace) -> None:
     saved = save_model(model, args.out / "model", about)
     print(_summary(record.metrics))
     print(f"model {saved}, record {where}; {record.seconds:.0f} s of training")
+
+
+def _pretrain(args: argparse.Namespace) -> None:
+    """A classifier without attention; its backbone is what `weights` of a later run takes."""
+    start = {"method": "classifier", "attention": "none", "weights": None}
+    config = PROFILES[args.profile].change(**{**start, **dict(args.set)})
+    begin()
+    first = rank() == 0
+    model, record = run(config, args.root, args.out, [Progress(config.train.epochs)] if first else [])
+    if not first:
+        return
+    saved = args.out / "backbone.safetensors"
+    tensors = {k: v.cpu().contiguous() for k, v in model.backbone.state_dict().items()}
+    write_atomic(saved, lambda p: save_file(tensors, str(p)))
+    where = save_record(record, args.out / "record.json")
+    print(_summary(record.metrics))
+    print(f"backbone {saved} (weights=PATH takes it), record {where}; {record.seconds:.0f} s of training")
 
 
 def _evaluate(args: argparse.Namespace) -> None:
@@ -184,6 +207,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     commands = {
         "train": _train,
+        "pretrain": _pretrain,
         "evaluate": _evaluate,
         "reproduce": _reproduce,
         "encode": _encode,

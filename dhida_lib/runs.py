@@ -8,12 +8,14 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from dhida_lib import _distributed
+from dhida_lib._files import sha256
 from dhida_lib._validate import bad, choice
 from dhida_lib.data import RetrievalData, load_dataset
 from dhida_lib.losses import HashLoss, build_loss
@@ -42,7 +44,7 @@ class RunConfig:
         bits: K, the length of the code.
         backbone: see `HashNetwork`, as are the next six.
         attention: attention between the backbone's last map and pooling.
-        weights: start of the backbone.
+        weights: start of the backbone, see `HashNetwork`; a record names a file by its hash.
         init_std: standard deviation of the hash layer's start.
         reduce: axis of max and mean in the attention map.
         fusion: how the two branches are joined.
@@ -256,6 +258,13 @@ def measure(model: HashNetwork, data: RetrievalData, method: str = "dhida") -> d
     return evaluate(q, d, data.query.labels, data.database.labels, k=data.protocol.map_k)
 
 
+def _weights(weights: str | None) -> str | None:
+    """What a record says of the start: a file by its name and content, not by its place on this machine."""
+    if weights is None or weights == "imagenet":
+        return weights
+    return f"{Path(weights).name} (SHA-256 {sha256(weights)[:16]})"
+
+
 def run(
     config: RunConfig,
     root: str | os.PathLike[str] | None = None,
@@ -285,7 +294,7 @@ def run(
 
     _distributed.begin()
     data, model, loss = build(config, root)
-    settings = config.as_dict()
+    settings = {**config.as_dict(), "weights": _weights(config.weights)}
     about = {**{k: v for k, v in settings.items() if k != "train"}, "data": data.protocol_record()}
     history = train(model, loss, data.train, config.train, callbacks, folder, about)
     metrics = measure(model, data, config.method)

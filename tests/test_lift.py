@@ -523,6 +523,61 @@ def _(ball):
         assert ball(*lists, radius=radius)[0] == pytest.approx(theirs, rel=1e-12)
 
 
+def several_labels() -> tuple[Tensor, Tensor]:
+    """u (7×5) that wants a gradient, and labels (7×3) of which each row has at least one."""
+    y = (rand(7, 3, seed=4) > 0.3).double()
+    y[torch.arange(7), torch.arange(7) % 3] = 1
+    return rand(7, 5, seed=3).requires_grad_(), y
+
+
+def same_loss(mine: Callable[[Tensor, Tensor], Tensor], theirs: Callable[[Tensor, Tensor], Tensor]) -> None:
+    """Equal values and gradients."""
+    results = []
+    for call in (mine, theirs):
+        u, y = several_labels()
+        value = call(u, y)
+        value.backward()
+        results += [[value, u.grad]]
+    same(*results)
+
+
+for _name, _class in (
+    ("dsh", "DSHLoss"),
+    ("dhn", "DHNLoss"),
+    ("lcdsh", "LCDSHLoss"),
+    ("hashnet", "HashNetLoss"),
+    ("dbdh", "DBDHLoss"),
+    ("idhn", "IDHNLoss"),
+):
+
+    @pair(14, _name, f"losses.{_class}")
+    def _(mine, theirs=_class):
+        same_loss(lambda u, y: mine(u, u, y, y), lambda u, y: getattr(losses, theirs)(5)(u, y.long()))
+
+
+@pair(14, "dsdh", "losses.DSDHLoss")
+def _(dsdh):
+    def mine(u, y):
+        b = lift(14, "discrete_step")(quantization.sign(u.detach()), u.detach(), y)[0]
+        return dsdh(u, u, y, y, b)
+
+    same_loss(mine, lambda u, y: losses.DSDHLoss(5, num_classes=3)(u, y.long()))
+
+
+@pair(14, "dfh", "losses.DFHLoss")
+def _(dfh):
+    def fresh():
+        return losses.DFHLoss(5, num_classes=3).double()
+
+    same_loss(lambda u, y: dfh(u, u, y, y, fresh().centres.double()), lambda u, y: fresh()(u, y.long()))
+
+
+@pair(14, "orthohash", "losses.OrthoHashLoss")
+def _(orthohash):
+    loss = losses.OrthoHashLoss(5, num_classes=3).double()
+    same_loss(lambda u, y: orthohash(u, y, loss.centres), lambda u, y: loss(u, y.long()))
+
+
 @pair(15, "paired_difference", "experiments.paired")
 def _(paired_difference):
     def row(scores):

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
 import dhida_lib
@@ -597,6 +598,22 @@ def test_command_line(tmp_path, capsys):
     assert main(["evaluate", str(out / "model.json"), "--protocol", "mini-with-train"]) == 0
     assert main(["evaluate", str(tmp_path / "none.json")]) == 2
     assert "There is no model" in capsys.readouterr().err
+
+
+def test_a_pretrained_backbone_starts_a_run(tmp_path, capsys):
+    made = tmp_path / "backbone.safetensors"
+    assert main(["pretrain", *ARGS, "--out", str(tmp_path)]) == 0
+    assert "weights=PATH takes it" in capsys.readouterr().out
+    assert json.loads((tmp_path / "record.json").read_text())["config"]["method"] == "classifier"
+    start = ["--set", f"weights={made}", "--set", "lr=1e-12", "--set", "weight_decay=0"]
+    assert main(["train", *ARGS, *start, "--out", str(tmp_path / "run")]) == 0
+    model, about = load_model(tmp_path / "run" / "model.json")
+    for name, value in load_file(made).items():
+        if "bn" not in name and "num_batches" not in name and ".1." not in name:
+            torch.testing.assert_close(model.backbone.state_dict()[name], value, rtol=0, atol=1e-6)
+    said = about["config"]["weights"]
+    assert said == f"backbone.safetensors (SHA-256 {sha256(made)[:16]})"
+    assert str(tmp_path) not in (tmp_path / "run" / "record.json").read_text()  # no path of this machine
 
 
 @pytest.mark.parametrize(
