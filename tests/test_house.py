@@ -120,12 +120,22 @@ def test_library_imports_only_what_it_declares():
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     declared = {re.split(r"[><=]", name)[0] for name in re.findall(r'^    "([\w-]+[^"]*)",$', text, re.M)}
     declared |= {"IPython", "cycler", "PIL"}  # what ipywidgets, matplotlib and torchvision bring along
+    extras = text.split("[project.optional-dependencies]")[1].split("\n\n")[0]
+    assert {"numba", "faiss-cpu", "lancedb"} <= set(re.findall(r'"([\w-]+)>=', extras))
+    optional = {"numba", "faiss", "lancedb", "pyarrow"}  # pyarrow comes with lancedb
     for path in (ROOT / "dhida_lib").rglob("*.py"):
-        nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        nodes = list(ast.walk(tree))
+        if path.name != "_compiled.py":  # which is imported inside a function itself
+            for node in tree.body:
+                names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+                names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+                late = optional & {name.split(".")[0] for name in names}
+                assert not late, f"{path.name} must import {late} where it needs it"
         found = {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module}
         found |= {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
         own = {*sys.stdlib_module_names, "dhida_lib", "__future__"}
-        for name in {name.split(".")[0] for name in found} - own:
+        for name in {name.split(".")[0] for name in found} - own - optional:
             assert name in declared, f"{path.name} imports {name}"
 
 

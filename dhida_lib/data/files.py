@@ -297,7 +297,7 @@ def load_nus_wide(
     protocol: str | Protocol | None = None,
     image_size: int | None = None,
 ) -> RetrievalData:
-    """Load NUS-WIDE-21 by the field's lists; see `dhida_lib.load_dataset` for arguments and errors.
+    """Load NUS-WIDE-21 by the field's lists; see `dhida_lib.load_dataset` for the arguments and errors.
 
     ``root`` holds ``train.txt``, ``test.txt`` (2,100 queries), ``database.txt`` and the ``images`` they name.
     The lists are the split, so the seed changes nothing and must be 0.
@@ -324,7 +324,7 @@ def load_imagenet100(
     protocol: str | Protocol | None = None,
     image_size: int | None = None,
 ) -> RetrievalData:
-    """Load ImageNet-100 by HashNet's lists; see `dhida_lib.load_dataset` for arguments and errors.
+    """Load ImageNet-100 by HashNet's lists; see `dhida_lib.load_dataset` for the arguments and errors.
 
     ``root`` holds ``train.txt``, ``test.txt`` (5,000 queries), ``database.txt`` and the images they name.
     For a subset of ImageNet in class folders use ``"folder"``.
@@ -359,7 +359,7 @@ def load_folder(
     protocol: str | Protocol | None = None,
     image_size: int | None = None,
 ) -> RetrievalData:
-    """Load class folders of your own; see `dhida_lib.load_dataset` for arguments and errors.
+    """Load class folders of your own; see `dhida_lib.load_dataset` for the arguments and errors.
 
     Either ``root/<class>/…``, split by the seed, or ``root/train/<class>/…`` with ``root/val`` or
     ``root/test``: then these ask, and the training part trains and is searched.
