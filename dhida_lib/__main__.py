@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -213,6 +214,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         "encode": _encode,
         "search": _search,
     }
+    if args.command in ("encode", "search"):  # PIL warns of odd files that it reads all the same
+        warnings.filterwarnings("ignore", module="PIL")
     try:
         commands[args.command](args)
     except (ValueError, FileNotFoundError, FloatingPointError, ImportError) as error:

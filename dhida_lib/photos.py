@@ -21,7 +21,7 @@ from dhida_lib._validate import bad, positive_int
 from dhida_lib.checkpoints import load_model
 from dhida_lib.data.cifar import IMAGENET_MEAN, IMAGENET_STD
 from dhida_lib.data.fashion import FASHION_MEAN, FASHION_STD
-from dhida_lib.data.files import list_images, read_image
+from dhida_lib.data.files import STORED_PER_CUT, list_images, read_image
 from dhida_lib.quantization import one_hot_codes
 from dhida_lib.search import CodeIndex
 from dhida_lib.training import pick_device
@@ -91,6 +91,9 @@ class Encoder:
         self.side = about.get("data", {}).get("image_size")
         if not isinstance(self.side, int):
             raise bad("model", str(model), "a model whose `about` says the image size that it was trained on")
+        # Sets of files are stored larger than they are cut, see `load_folder`.
+        cut = about["data"].get("dataset") in ("folder", "nus-wide-21", "imagenet100")
+        self.stored = round(self.side * STORED_PER_CUT) if cut else self.side
         self.channels: int = self.model.config["in_channels"]
         self.one_hot = about.get("config", {}).get("method") == "classifier"
         mean, std = (FASHION_MEAN, FASHION_STD) if self.channels == 1 else (IMAGENET_MEAN, IMAGENET_STD)
@@ -98,7 +101,10 @@ class Encoder:
 
     def read(self, file: str | os.PathLike[str]) -> Tensor:
         """A picture as the network sees it (float32, C×side×side). Raises as `read_image` does."""
-        x = torch.from_numpy(np.array(read_image(file, self.side))).float() / 255  # 3×side×side
+        edge = (self.stored - self.side) // 2
+        middle = slice(edge, edge + self.side)
+        pixels = read_image(file, self.stored)[:, middle, middle]
+        x = torch.from_numpy(np.array(pixels)).float() / 255  # 3×side×side
         if self.channels == 1:  # luminance, as ITU-R 601 weighs the colours
             x = (x * torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)).sum(dim=0, keepdim=True)
         return (x - self.mean) / self.std
@@ -120,8 +126,9 @@ def encode_folder(
 ) -> Report:
     """Encode the pictures in a folder and below it, and save their index.
 
-    A file that cannot be read is passed over and reported. An index that is there is brought up to date; it
-    is saved now and then, so a killed call goes on.
+    A file that cannot be read is passed over and reported. An index that is there is brought up to date:
+    pictures that are not in this folder leave it, so each folder needs an index of its own. It is saved now
+    and then, so a killed call goes on.
 
     Args:
         folder: where the pictures are.

@@ -198,6 +198,8 @@ class CodeIndex:
         queries = self._queries(codes)
         k = min(positive_int("k", k), len(self))
         index = self._index("clusters" if self.lists else "scan")
+        if self.lists:
+            index.nprobe = self.probes
         distance, rows = index.search(queries, k)  # nq×k
         return [self._found(d[r >= 0], r[r >= 0]) for d, r in zip(distance, rows, strict=True)]
 
@@ -339,7 +341,6 @@ class CodeIndex:
             coarse = faiss.IndexBinaryFlat(size)
             index = faiss.IndexBinaryIVF(coarse, size, min(self.lists, len(self)))
             index.train(self.packed)
-            index.nprobe = self.probes
             self._built["coarse"] = coarse  # FAISS keeps only a pointer to it
         index.add(self.packed)
         self._built[kind] = index

@@ -87,6 +87,7 @@ class CodeStore:
         return pa.schema([("id", pa.int64()), ("code", code), *own])
 
     def __len__(self) -> int:
+        self._table.checkout_latest()  # what other writers have written since counts too
         return int(self._table.count_rows())
 
     def add(self, codes: ArrayLike, ids: ArrayLike, **columns: Sequence[Any]) -> None:
@@ -140,7 +141,6 @@ class CodeStore:
         wanted = self._ids(ids)
         if not len(wanted):
             return wanted
-        self._table.checkout_latest()
         between = f"id >= {wanted.min()} AND id <= {wanted.max()}"
         there = (
             self._table.search().where(between).select(["id"]).limit(len(self)).to_arrow()["id"].to_numpy()
@@ -216,6 +216,7 @@ class CodeStore:
         """
         positive_int("k", k)
         positive_int("probes", probes)
+        self._table.checkout_latest()
         return [self._nearest(row, k, where, probes) for row in self._pack(codes)]
 
     def _nearest(

@@ -10,6 +10,7 @@ from PIL import Image
 from dhida_lib import photos
 from dhida_lib.__main__ import main
 from dhida_lib.checkpoints import save_model
+from dhida_lib.data import load_dataset
 from dhida_lib.models import HashNetwork
 from dhida_lib.photos import Encoder, encode_folder, find_similar
 from dhida_lib.search import CodeIndex
@@ -74,6 +75,22 @@ def test_grey_networks_see_luminance(tmp_path, folder):
     torch.testing.assert_close(x, torch.full_like(x, (0.299 - 0.286) / 0.353))
     code = encoder.codes([x])
     assert (code > 0).sum() == 1  # a classifier's one-hot code
+
+
+def test_a_model_of_class_folders_sees_what_it_was_trained_on(tmp_path, monkeypatch):
+    monkeypatch.setenv("DHIDA_CACHE", str(tmp_path / "cache"))
+    rng = np.random.default_rng(0)
+    for name in ("cat", "dog"):
+        (tmp_path / "in" / name).mkdir(parents=True)
+        for i in range(61):
+            pixels = rng.integers(0, 256, (40, 50, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "in" / name / f"{i:02d}.png")
+    data = load_dataset("folder", tmp_path / "in", image_size=28)
+    net = HashNetwork("narrow-resnet", "none", 8, in_channels=3, width=2)
+    encoder = Encoder(save_model(net, tmp_path / "m", {"data": data.protocol_record()}))
+    files = sorted((tmp_path / "in").rglob("*.png"))
+    for i in range(3):
+        torch.testing.assert_close(encoder.read(files[int(data.query.indices[i])]), data.query[i][0])
 
 
 def test_a_second_call_reads_only_what_is_new(tmp_path, model, folder, monkeypatch):

@@ -101,6 +101,8 @@ def test_clusters_answer_nearly_as_the_scan_does():
     one = CodeIndex(64, lists=20, probes=1)
     one.add(d)
     assert np.mean([len(f.ids) for f in one.search(q, 4000)]) < 2000  # it looked into one cluster only
+    one.probes = 20  # takes effect at once
+    assert {len(f.ids) for f in one.search(q, 4000)} == {4000}
     all_of_it = [f.distance.tolist() for f in near.within(q, 2)]  # balls stay exact
     assert all_of_it == [f.distance.tolist() for f in exact.within(q, 2)]
 

@@ -56,6 +56,15 @@ def test_add_replaces_update_changes_delete_removes(tmp_path):
     assert again.columns == {"label": "int64", "file": "string"}
 
 
+def test_an_open_store_sees_what_others_write(tmp_path):
+    reader, writing = CodeStore(tmp_path, "t", 16), CodeStore(tmp_path, "t", 16)
+    codes = made(4, 16)
+    writing.append(codes, np.arange(4))
+    assert reader.search(codes[:1], 1)[0][0]["id"] == 0
+    writing.append(codes[:1], [9])
+    assert len(reader) == 5
+
+
 def test_an_index_of_clusters(tmp_path):
     store, d = filled(tmp_path, 64, 2000)
     store.build(8)

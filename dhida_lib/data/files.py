@@ -31,6 +31,7 @@ from dhida_lib.data.splits import RetrievalData, Split
 __all__ = [
     "IMAGE_SUFFIXES",
     "NUS_WIDE_CLASSES",
+    "STORED_PER_CUT",
     "list_images",
     "load_folder",
     "load_imagenet100",
@@ -50,6 +51,9 @@ NUS_WIDE_CLASSES = (
 """The 21 most frequent concepts of NUS-WIDE, in alphabetical order. The lists do not name their columns."""
 
 _SIDE, _CROP = 256, 224  # the field's: shorter side 256, then a square of 224
+STORED_PER_CUT = _SIDE / _CROP
+"""How much larger images are stored than the square that is cut from them."""
+
 _BIG = 178_000_000  # pixels; more is a mistake or an attack, and PIL's limit
 _CHECKED = 4 << 30  # bytes that are hashed in a few seconds
 _BLOCK = 256  # images between two looks at the clock, and two writes
@@ -91,9 +95,11 @@ def read_image(file: str | os.PathLike[str], side: int) -> NDArray[np.uint8]:
 
 def _rgb(image: Image.Image) -> Image.Image:
     """Any of PIL's modes as RGB."""
-    if image.mode.startswith("I"):  # 16 or 32 bits of grey
-        values = np.asarray(image).astype(np.float64)
-        top = 65535.0 if values.max(initial=0) > 255 else 255.0
+    if image.mode[0] in "IF":  # grey of 16 or 32 bits, or floating
+        values = np.nan_to_num(np.asarray(image).astype(np.float64))
+        tops = (1.0, 255.0, 65535.0) if image.mode == "F" else (255.0, 65535.0)  # only "I;16" says its white
+        fits = [top for top in tops if values.max(initial=0) <= top]
+        top = 65535.0 if image.mode.startswith("I;16") or not fits else fits[0]
         image = Image.fromarray((values.clip(0, top) * (255 / top)).round().astype(np.uint8))
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         image = image.convert("RGBA")
@@ -396,7 +402,7 @@ def load_folder(
     ids, mask = np.array(labels), np.array(test)
     deal = split_rows(ids, found, seed, tuple(names), mask if found.official_split else None)
     crop = image_size or _CROP
-    store = shrunk(files, round(crop * _SIDE / _CROP))
+    store = shrunk(files, round(crop * STORED_PER_CUT))
     splits = {}
     for part, rows in deal.items():
         at = torch.from_numpy(rows)
