@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 import dhida_lib
@@ -33,10 +34,14 @@ from dhida_lib import (
     metrics,
     models,
     quantization,
+    search,
     training,
     unsupervised,
 )
+from dhida_lib.data.fashion import FASHION_MEAN, FASHION_STD
+from dhida_lib.data.files import read_image
 from dhida_lib.data.protocols import Protocol, split_rows
+from dhida_lib.photos import Encoder
 from dhida_lib.training import TrainConfig
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -49,7 +54,9 @@ CHAPTERS = {c.number: c for c in (notebooks.Chapter.read(p, HOUSE) for p in HOUS
 SECTION = "The library's version"
 NO_PAIR: dict[
     int, str
-] = {}  # chapter → why its section "The library's version" compares nothing that can be lifted
+] = {  # chapter → why its section "The library's version" compares nothing that can be lifted
+    18: "its pieces read files: they have a test of their own, test_pair_of_chapter_18",
+}
 
 
 # ---- lifting -----------------------------------------------------------------------------------------------
@@ -589,6 +596,64 @@ def _(paired_difference):
         theirs = experiments.paired(a, other)
         assert values == theirs.values
         assert (mean, error) == pytest.approx((theirs.mean, theirs.error), nan_ok=True)
+
+
+def signs(n: int, bits: int, seed: int) -> Tensor:
+    return rand(n, bits, seed=seed).sign()
+
+
+@pair(17, "pack", "search.pack")
+def _(pack):
+    for bits in (5, 8, 27):
+        assert np.array_equal(np.asarray(pack(signs(9, bits, 1))), search.pack(signs(9, bits, 1)))
+
+
+@pair(17, "scan", "metrics.hamming_distance")
+def _(scan):
+    q, d = signs(4, 27, 1), signs(50, 27, 2)
+    pack, theirs = lift(17, "pack"), metrics.hamming_distance(q, d).numpy()
+    for query, row in zip(pack(q), theirs, strict=True):
+        assert np.array_equal(np.asarray(scan(query, pack(d))), row)
+
+
+@pair(17, "make_tables", "search.CodeIndex")
+def _(make_tables):
+    d = signs(5000, 27, 3)
+    q = d[:3].clone()
+    q[:, ::13] *= -1  # three bits of each
+    pack, look, keep = (lift(17, name) for name in ("pack", "candidates_with_flips", "keep_near"))
+    index = search.CodeIndex(27)
+    index.add(d)
+    tables = make_tables(d, 3)
+    for radius in (0, 2, 5):
+        for query, theirs in zip(q, index.within(q, radius), strict=True):
+            rows = look(tables, query, radius // 3)[0]
+            rows, distance = keep(rows, pack(d), query, radius)
+            order = np.lexsort((rows, distance))
+            assert np.array_equal(np.asarray(rows)[order], theirs.ids)
+            assert np.array_equal(np.asarray(distance)[order], theirs.distance)
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory):
+    """Noise in three kinds of files, one of them turned by its EXIF."""
+    folder, rng = tmp_path_factory.mktemp("pictures"), np.random.default_rng(0)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for name, options in (("a.png", {"exif": exif}), ("b.jpg", {}), ("c.gif", {})):
+        pixels = rng.integers(0, 256, (33, 41, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / name, **options)
+    return sorted(folder.iterdir())
+
+
+def test_pair_of_chapter_18(pictures):
+    """Its pieces read files, which the pairs above have no place for."""
+    read_square, prepare = lift(18, "read_square"), lift(18, "prepare")
+    encoder = Encoder(dhida_lib.data_path("checkpoints", "fashion-mini-dhida-16", "model.json"))
+    for file in pictures:
+        assert np.array_equal(np.asarray(read_square(file, 20)), read_image(file, 20))
+        mine = prepare(file, 28, FASHION_MEAN[0], FASHION_STD[0])
+        torch.testing.assert_close(torch.as_tensor(mine).view(1, 28, 28), encoder.read(file))
 
 
 # ---- the tests ---------------------------------------------------------------------------------------------
