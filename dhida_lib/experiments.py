@@ -287,8 +287,8 @@ def find(config: RunConfig, records: Iterable[Record]) -> Record | None:
 
     Source: ours; used in Chapters 14 and 15.
     """
-    wanted, default = config.as_dict(), RunConfig().as_dict()
-    return next((r for r in records if {**default, **r.config} == wanted), None)  # older ones have fewer keys
+    wanted = config.as_dict()
+    return next((r for r in records if r.config == wanted), None)
 
 
 def scores(jobs: Iterable[Job], records: Iterable[Record]) -> dict[str, dict[int, Record]]:

@@ -22,6 +22,9 @@ from dhida_lib.training import TrainConfig
 __all__ = ["Record", "load_record", "load_records", "machine", "save_record"]
 
 
+_LATER = {"image_size": None}  # settings of a run that are younger than the first records, with their default
+
+
 @dataclass(frozen=True)
 class Record:
     """One run's result, with all that is needed to judge and to repeat it.
@@ -99,7 +102,7 @@ def load_record(path: str | os.PathLike[str]) -> Record:
         path: the JSON file.
 
     Returns:
-        The record. A training setting that did not exist when it was written has its default.
+        The record. A setting that did not exist when it was written has its default.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -111,6 +114,7 @@ def load_record(path: str | os.PathLike[str]) -> Record:
     names = {f.name for f in fields(Record)}
     if not isinstance(content, dict) or set(content) != names:
         raise ValueError(f"{path} is not a record: it needs exactly the keys {', '.join(sorted(names))}.")
+    content["config"] = {**_LATER, **content["config"]}
     if isinstance(train := content["config"].get("train"), dict):  # settings younger than the record
         content["config"]["train"] = {**asdict(TrainConfig()), **train}
     return Record(**content)

@@ -654,3 +654,12 @@ def test_command_line_refuses_what_it_cannot_read(tmp_path, capsys, monkeypatch)
 
 def test_runs_is_exported():
     assert runs.run is dhida_lib.run
+
+
+def test_a_record_older_than_a_setting_has_its_default(tmp_path):
+    _, record = run(TINY.change(epochs=1))
+    path = records.save_record(record, tmp_path / "r.json")
+    content = json.loads(path.read_text(encoding="utf-8"))
+    del content["config"]["image_size"], content["config"]["train"]["compile"]
+    write_json(path, content)
+    assert records.load_record(path).config == TINY.change(epochs=1).as_dict()
