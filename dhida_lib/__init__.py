@@ -2,8 +2,9 @@
 
 The modules follow the paper, one idea each: `quantization` (Eq. 1, 2, 15), `attention` (Eq. 3–8),
 `backbones` and `models` (Table 1, Eq. 14), `losses` (Eq. 9–13), `data` (§4.1), `metrics` (§4.2),
-`training` (Algorithm 1), `runs` and `records` (what was measured, and how). The names below are the ones
-that most readers need.
+`training` (Algorithm 1), `runs` and `records` (what was measured, and how), `experiments` (Tables 3 and 4),
+`search`, `store` and `photos` (codes in use; they need FAISS or LanceDB). The names below are the ones that
+most readers need.
 """
 
 from dhida_lib import checks, losses, metrics, plots, widgets
