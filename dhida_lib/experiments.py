@@ -405,7 +405,7 @@ def reproduce(
                     say(f"budget of {budget:.0f} s used; {len(todo)} runs left")
                     break
         except BaseException:
-            for process in list(pool._processes.values()):  # a run may take hours: do not wait for it
+            for process in list((pool._processes or {}).values()):  # a run may take hours: do not wait for it
                 process.terminate()
             raise
     return len(times)

@@ -264,13 +264,23 @@ def read_list(file: str | os.PathLike[str], classes: int) -> tuple[list[str], ND
 
 def _from_lists(
     name: str,
-    folder: Path,
-    protocol: Protocol,
+    root: str | os.PathLike[str] | None,
+    seed: int,
+    protocol: str | Protocol | None,
+    image_size: int | None,
     class_names: tuple[str, ...],
     sizes: dict[str, int],
     single: bool,
+    images: str,
 ) -> RetrievalData:
-    """Three lists and the images that they name."""
+    """Three lists and the images that they name; ``images`` says where to get those."""
+    protocol = get_protocol(name, protocol)
+    if seed != 0:
+        raise bad("seed", seed, "0: the lists are the split")
+    if image_size not in (None, _CROP):
+        raise bad("image_size", image_size, f"None: images are cut to {_CROP} pixels")
+    advice = f"Images: {images}; lists: those that came with HashNet, under the names train, test, database."
+    folder = dataset_folder(name, root, ["test.txt", f"{name}/test.txt"], advice)
     parts = {part: read_list(folder / f"{part}.txt", len(class_names)) for part in sizes}
     if protocol.official_split:
         for part, size in sizes.items():
@@ -313,15 +323,9 @@ def load_nus_wide(
 
     Source: §4.1; used in Chapter 16.
     """
-    advice = (
-        "Images: the NUS-WIDE page of the National University of Singapore; lists: those that came with "
-        "HashNet (nuswide_21). The book's page on data says more."
-    )
-    found = get_protocol("nus-wide-21", protocol)
-    _fixed(seed, image_size)
-    folder = dataset_folder("nus-wide-21", root, ["test.txt", "nus-wide-21/test.txt"], advice)
     sizes = {"train": 10_500, "test": 2_100, "database": 193_734}
-    return _from_lists("nus-wide-21", folder, found, NUS_WIDE_CLASSES, sizes, single=False)
+    where = "the NUS-WIDE page of the National University of Singapore"
+    return _from_lists("nus-wide-21", root, seed, protocol, image_size, NUS_WIDE_CLASSES, sizes, False, where)
 
 
 def load_imagenet100(
@@ -340,23 +344,10 @@ def load_imagenet100(
 
     Source: §4.1; used in Chapter 16.
     """
-    advice = (
-        "Images: image-net.org, after accepting its terms; lists: those that came with HashNet (imagenet). "
-        "The book's page on data says more."
-    )
-    found = get_protocol("imagenet100", protocol)
-    _fixed(seed, image_size)
-    folder = dataset_folder("imagenet100", root, ["test.txt", "imagenet100/test.txt"], advice)
     sizes = {"train": 13_000, "test": 5_000, "database": 128_503}
     names = tuple(f"class {i}" for i in range(100))  # the lists do not name their columns
-    return _from_lists("imagenet100", folder, found, names, sizes, single=True)
-
-
-def _fixed(seed: int, image_size: int | None) -> None:
-    if seed != 0:
-        raise bad("seed", seed, "0: the lists are the split")
-    if image_size not in (None, _CROP):
-        raise bad("image_size", image_size, f"None: images are cut to {_CROP} pixels")
+    where = "image-net.org, after accepting its terms"
+    return _from_lists("imagenet100", root, seed, protocol, image_size, names, sizes, True, where)
 
 
 def load_folder(
