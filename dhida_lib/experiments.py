@@ -27,6 +27,7 @@ from dhida_lib.runs import PROFILES, RunConfig, run
 
 __all__ = [
     "BASES",
+    "BEYOND",
     "METHODS",
     "MODELS",
     "SEARCH",
@@ -67,6 +68,15 @@ METHODS: dict[str, str] = {
 }
 """The rows of Table 3, and two that the paper left out: a centre method and a classifier's one-hot code."""
 
+BEYOND: dict[str, str] = {
+    "dhida": "DHIDA",
+    "dbdh": "DBDH",
+    "csq": "CSQ",
+    "orthohash": "OrthoHash",
+    "classifier": "Classifier",
+}
+"""The rows of Chapter 19's table: pairs with and without attention, two centre methods, a classifier."""
+
 MODELS: dict[str, dict[str, Any]] = {
     "DHIDA-A": {"backbone": "alexnet", "attention": "none", "loss_options": {"activation": "identity"}},
     "DHIDA-I": {"backbone": "alexnet", "attention": "none"},
@@ -94,6 +104,7 @@ SEARCH: dict[str, tuple[str, tuple[float, float]]] = {
     "idhn": ("lam", (0.01, 1.0)),
     "dfh": ("eta", (0.05, 2.0)),
     "dsh": ("alpha", (0.1, 1.0)),
+    "csq": ("lam", (0.01, 0.1)),
     "orthohash": ("margin", (0.0, 0.4)),
     "classifier": ("weight_decay", (1e-4, 1e-3)),
 }
@@ -104,9 +115,9 @@ STARTS: dict[str, dict[str, Any]] = {"dbdh": {"activation": "piecewise"}}
 does not learn from a random start here (its trials are recorded too), so its row is the form of common ports.
 """
 
-TABLES = ("tune", "table3", "table4")
+TABLES = ("tune", "table3", "table4", "beyond")
 _VALIDATION = 0.25  # the share of the training images that the search cuts off
-SOURCES = {"fashion-multi": "fashion-mnist"}
+SOURCES = {"fashion-multi": "fashion-mnist", "fashion-mini": "fashion-mnist"}
 """Data sets that take their settings from the search on another."""
 
 
@@ -152,7 +163,7 @@ def tuned(method: str, dataset: str, records: Iterable[Record]) -> dict[str, Any
     """The settings that a method's search found: those of its trial with the highest mAP.
 
     Args:
-        method: a key of `METHODS`.
+        method: a key of `METHODS` or `BEYOND`.
         dataset: a key of `BASES`.
         records: all that is recorded; trials are told by their validation split.
 
@@ -165,7 +176,7 @@ def tuned(method: str, dataset: str, records: Iterable[Record]) -> dict[str, Any
     Source: ours, the paper does not say how its baselines were set; used in Chapter 14.
     """
     base = BASES[choice("dataset", dataset, BASES)]
-    choice("method", method, METHODS)
+    choice("method", method, {**METHODS, **BEYOND})
     records = list(records)
     done = [(c, r) for c in _trials(method, base, records) if (r := find(c, records)) is not None]
     if not done:
@@ -215,7 +226,7 @@ def plan(
     rows of one seed share all three, so their difference is paired.
 
     Args:
-        table: ``"tune"`` (the search, seed 0), ``"table3"`` (methods) or ``"table4"`` (models).
+        table: ``"tune"`` (the search, seed 0), ``"table3"`` (methods), ``"table4"`` (models) or ``"beyond"``.
         dataset: a key of `BASES`.
         bits: the code lengths.
         seeds: the seeds.
@@ -230,18 +241,19 @@ def plan(
     Raises:
         ValueError: if a name or a number is wrong.
 
-    Source: Tables 3 and 4; used in Chapters 14 and 15.
+    Source: Tables 3 and 4; used in Chapters 14, 15 and 19.
     """
     choice("table", table, TABLES)
     base = BASES[choice("dataset", dataset, BASES)].change(**(change or {}))
     records = list(records)
-    names = list(MODELS if table == "table4" else METHODS.values())
+    labels = {"tune": {**METHODS, **BEYOND}, "beyond": BEYOND}.get(table, METHODS)
+    names = list(MODELS if table == "table4" else labels.values())
     for row in rows or ():
         choice("rows", row, names)
     for k in bits:
         positive_int("bits", k)
     names = [name for name in names if rows is None or name in rows]
-    method = {label: name for name, label in METHODS.items()}
+    method = {label: name for name, label in labels.items()}
     if table == "tune":
         return [Job(row, c) for row in names for c in _trials(method[row], base, records)]
     jobs = []

@@ -126,9 +126,13 @@ PROFILES: dict[str, RunConfig] = {
     "fast": _FAST,
     "long": _FAST.change(epochs=60, augment="flip-shift"),
     "full": RunConfig(image_size=224),
+    "full-speed": RunConfig(image_size=224).change(
+        precision="bfloat16", channels_last=True, compile=True, data_on_device=True
+    ),
 }
 """The book's settings by name. ``"fast"``: the shipped images on a laptop, about a minute. ``"long"``: the
-same network, trained until it is good. ``"full"``: the paper's, on a GPU."""
+same network, trained until it is good. ``"full"``: the paper's, on a GPU. ``"full-speed"``: the same, with
+all that makes a recent GPU fast and changes no setting of the paper."""
 
 
 def start(profile: str = "fast", seed: int = 0) -> RunConfig:

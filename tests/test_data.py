@@ -380,6 +380,36 @@ def test_official_split_keeps_the_parts():
     assert sorted(rows["database"].tolist()) == list(range(42))
 
 
+def test_unseen_classes_only_ask():
+    sizes = {}
+    drawn = set()
+    for seed in (0, 1, 2):
+        data = D.load_dataset("fashion-mini", protocol="unseen", seed=seed)
+        sizes[seed] = [len(getattr(data, part)) for part in PARTS]
+        known, new = (set(split.labels.tolist()) for split in (data.train, data.query))
+        assert len(new) == data.protocol.unseen == 3
+        assert new == set(data.database.labels.tolist())
+        assert known == set(range(10)) - new
+        assert np.bincount(data.query.labels)[sorted(new)].tolist() == [100] * 3
+        assert not set(data.query.indices.tolist()) & set(data.database.indices.tolist())
+        drawn.add(tuple(sorted(new)))
+    assert set(map(tuple, sizes.values())) == {(300, 1400, 1800)}
+    assert len(drawn) > 1  # the seed draws the classes
+
+
+def test_unseen_classes_wrong():
+    with pytest.raises(ValueError, match="`unseen` must be 0 with an official split or training images"):
+        Protocol("p", 2, 3, True, None, "", unseen=1)
+    with pytest.raises(ValueError, match="`unseen` must be an integer"):
+        Protocol("p", 2, 3, False, None, "", unseen=-1)
+    with pytest.raises(ValueError, match="leaves two of the 3 classes to train on"):
+        protocols.split_rows(np.arange(30) % 3, Protocol("p", 2, 3, False, None, "", unseen=2))
+    with pytest.raises(ValueError, match="needs 3 images of each class"):  # 2 queries and one to be found
+        protocols.split_rows(np.arange(10) % 4, Protocol("p", 2, 1, False, None, "", unseen=2))
+    with pytest.raises(ValueError, match="a canvas shows several"):
+        D.load_dataset("fashion-multi", protocol=Protocol("p", 2, 3, False, None, "", unseen=3))
+
+
 def test_rank_in_class_against_a_loop():
     labels = np.random.default_rng(1).integers(0, 4, 50).astype(np.uint8)
     byhand = [sum(labels[j] == labels[i] for j in range(i)) for i in range(50)]
@@ -439,7 +469,7 @@ def test_protocol_is_frozen_and_checked():
 def test_unknown_names():
     with pytest.raises(ValueError, match=r"`name`.*'fashion-mini', .*, 'folder', but got 'mnist'"):
         D.load_dataset("mnist")
-    with pytest.raises(ValueError, match=r"`protocol`.*'mini', 'mini-with-train', but got 'paper'"):
+    with pytest.raises(ValueError, match=r"`protocol`.*'mini', 'mini-with-train', 'unseen', but"):
         D.load_dataset("fashion-mini", protocol="paper")
     with pytest.raises(ValueError, match=r"`protocol`.*'cifar10', 'cifar10-1', 'cifar10-2'"):
         D.get_protocol("cifar10", "cifar10-3")

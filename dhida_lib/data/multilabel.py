@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from dhida_lib._validate import bad
 from dhida_lib.data.fashion import FASHION_CLASSES, FASHION_MEAN, FASHION_STD, read_fashion_mini
 from dhida_lib.data.protocols import (
     Protocol,
@@ -91,6 +92,8 @@ def load_fashion_multi(
     Source: §4.1; built in Chapter 2.
     """
     found = get_protocol("fashion-multi", protocol)
+    if found.unseen:
+        raise bad("protocol", found.name, "one in which training sees all classes: a canvas shows several")
     arrays = read_fashion_mini(root)
     images, labels = arrays["images"], arrays["labels"]
     parts = split_rows(labels, replace(found, database_includes_train=False), seed, FASHION_CLASSES)

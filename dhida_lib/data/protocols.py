@@ -25,6 +25,7 @@ __all__ = [
 ]
 
 _AGAIN = 100  # the stream that shuffles a database with training images
+_UNSEEN = 101  # the stream that draws the classes that training does not see
 
 
 @dataclass(frozen=True)
@@ -40,9 +41,11 @@ class Protocol:
         text: how this protocol stands to the paper, one sentence.
         official_split: keep the data set's own test part as queries and its training part as training images,
             instead of drawing them from the union.
+        unseen: how many classes, drawn by the seed, never occur in training; only they ask and are searched.
+            With 0 all classes are everywhere.
 
     Raises:
-        ValueError: if a count is not a positive integer.
+        ValueError: if a count is not a positive integer, or ``unseen`` does not go with the rest.
 
     Source: §4.1; built in Chapter 2.
     """
@@ -54,12 +57,17 @@ class Protocol:
     map_k: int | None
     text: str
     official_split: bool = False
+    unseen: int = 0
 
     def __post_init__(self) -> None:
         positive_int("query_per_class", self.query_per_class)
         positive_int("train_per_class", self.train_per_class)
         if self.map_k is not None:
             positive_int("map_k", self.map_k)
+        if isinstance(self.unseen, bool) or not isinstance(self.unseen, int) or self.unseen < 0:
+            raise bad("unseen", self.unseen, "an integer ≥ 0")
+        if self.unseen and (self.official_split or self.database_includes_train):
+            raise bad("unseen", self.unseen, "0 with an official split or training images in the database")
 
     def __str__(self) -> str:
         return self.name
@@ -80,6 +88,12 @@ PROTOCOLS: dict[str, dict[str, Protocol]] = {
             "mini-with-train", 100, 200, True, None,
             "The paper's CIFAR-10 split (§4.1) in small: the database is all but the queries, so it holds "
             "the training images.",
+        ),
+        Protocol(
+            "unseen", 100, 200, False, None,
+            "Not the paper's, but after Sablayrolles et al. (arXiv 1609.06753): three of the ten classes, "
+            "drawn by the seed, never occur in training; only they ask and are searched.",
+            unseen=3,
         ),
     ),
     "fashion-multi": _table(
@@ -104,6 +118,12 @@ PROTOCOLS: dict[str, dict[str, Protocol]] = {
             "paper-with-train", 100, 500, True, None,
             "The paper's CIFAR-10 sizes (§4.1) on Fashion-MNIST: the database is all but the queries, so it "
             "holds the training images.",
+        ),
+        Protocol(
+            "unseen", 100, 500, False, None,
+            "Not the paper's, but after Sablayrolles et al. (arXiv 1609.06753): three of the ten classes, "
+            "drawn by the seed, never occur in training; only they ask and are searched.",
+            unseen=3,
         ),
     ),
     "cifar10": _table(
@@ -260,8 +280,9 @@ def split_rows(
     """Deal the rows of a data set into query, training set and database.
 
     All rows are shuffled once; of each class the first become queries, the next training images, and the rest
-    the database. No part is sorted: neither classes nor training images stand together in the database, so a
-    ranking that breaks ties by position gains nothing from it.
+    the database. With ``protocol.unseen``, some classes give only queries and database, the others only
+    training images. No part is sorted: neither classes nor training images stand together in the database,
+    so a ranking that breaks ties by position gains nothing from it.
 
     Args:
         labels: class ids (n,) of the whole set.
@@ -281,6 +302,8 @@ def split_rows(
     order = seeded_order(len(labels), seed)
     classes = len(class_names) if class_names else int(labels.max()) + 1
     query, train = protocol.query_per_class, protocol.train_per_class
+    if protocol.unseen:
+        return _split_classes(labels, protocol, seed, classes, class_names, order)
     if protocol.official_split:
         if test_rows is None:
             raise bad("protocol", protocol.name, "one that draws its queries: this set has no official split")
@@ -299,6 +322,32 @@ def split_rows(
     if not len(database):
         raise bad("protocol", protocol.name, "one that leaves images for the database")
     return {"query": queries, "train": others[trains], "database": database}
+
+
+def _split_classes(
+    labels: NDArray[np.integer],
+    protocol: Protocol,
+    seed: int,
+    classes: int,
+    names: tuple[str, ...] | None,
+    order: NDArray[np.int64],
+) -> dict[str, NDArray[np.int64]]:
+    """Deal whole classes: some ask and are searched, the others train."""
+    if protocol.unseen > classes - 2:
+        raise bad("protocol", protocol.name, f"one that leaves two of the {classes} classes to train on")
+    _enough(
+        labels,
+        max(protocol.query_per_class + 1, protocol.train_per_class),
+        classes,
+        names,
+        protocol,
+        "images",
+    )
+    new = np.isin(labels[order], seeded_order(classes, seed, stream=_UNSEEN)[: protocol.unseen])
+    tests, others = order[new], order[~new]
+    asks = rank_in_class(labels[tests]) < protocol.query_per_class
+    trains = others[rank_in_class(labels[others]) < protocol.train_per_class]
+    return {"query": tests[asks], "train": trains, "database": tests[~asks]}
 
 
 def _enough(
