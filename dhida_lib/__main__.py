@@ -127,6 +127,8 @@ def _pretrain(args: argparse.Namespace) -> None:
     """A classifier without attention; its backbone is what `weights` of a later run takes."""
     start = {"method": "classifier", "attention": "none", "weights": None}
     config = PROFILES[args.profile].change(**{**start, **dict(args.set)})
+    if config.dataset == "folder" and config.protocol is None:
+        config = config.change(protocol="all")
     begin()
     first = rank() == 0
     model, record = run(config, args.root, args.out, [Progress(config.train.epochs)] if first else [])

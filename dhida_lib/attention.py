@@ -15,6 +15,8 @@ Figure 2 puts one more convolution before A. Table 1 has none, so A here is what
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import torch
 from torch import Tensor, nn
 
@@ -284,7 +286,8 @@ def _inner_products(X: Tensor, Y: Tensor) -> Tensor:
     In float32 at least, also under autocast: float16 overflows at 65,504, and inf − inf is NaN.
     """
     dtype = torch.promote_types(X.dtype, torch.float32)
-    with torch.autocast(X.device.type, enabled=False):
+    # On "meta" nothing is computed, only shapes are: autocast refuses to know it.
+    with nullcontext() if X.is_meta else torch.autocast(X.device.type, enabled=False):
         return torch.bmm(X.to(dtype).transpose(1, 2), Y.to(dtype))
 
 

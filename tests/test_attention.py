@@ -420,3 +420,9 @@ def test_wrong_maps(cls):
     if hasattr(module, "attention_map"):
         with pytest.raises(ValueError, match="B×5×H×W"):
             module.attention_map(torch.randn(B, C, N))
+
+
+def test_shapes_are_known_without_computing():
+    with torch.device("meta"):
+        module, A = DualAttention(8), torch.empty(2, 8, 3, 5)
+    assert module(A).shape == A.shape

@@ -380,6 +380,17 @@ def test_official_split_keeps_the_parts():
     assert sorted(rows["database"].tolist()) == list(range(42))
 
 
+def test_all_but_the_queries_train():
+    labels = np.arange(31) % 3
+    rows = protocols.split_rows(labels, Protocol("p", 2, None, True, None, ""), seed=4)
+    assert len(rows["query"]) == 6
+    assert sorted(rows["train"]) == sorted(rows["database"]) == sorted(set(range(31)) - set(rows["query"]))
+    with pytest.raises(ValueError, match="`train_per_class` must be a number where the database does not"):
+        Protocol("p", 2, None, False, None, "")
+    with pytest.raises(ValueError, match="needs 3 images of each class"):
+        protocols.split_rows(np.arange(6) % 3, Protocol("p", 2, None, True, None, ""))
+
+
 def test_unseen_classes_only_ask():
     sizes = {}
     drawn = set()

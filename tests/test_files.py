@@ -117,7 +117,7 @@ def test_the_store_is_made_once(tmp_path, cache):
     assert x.shape == (5, 3, 16, 16)
     for row, path in zip(x, paths, strict=True):
         assert (row.numpy() == read_image(path, 16)).all()
-    assert "5 images at 16 pixels take 0.00 GB" in told[0]
+    assert "5 images at 16 pixels take 0.00 MB" in told[0]
     before = sorted(cache.iterdir())
     assert torch.equal(shrunk(paths, 16, say=told.append), x)
     assert len(told) == 1
@@ -154,7 +154,7 @@ def test_a_bad_image_leaves_nothing_behind(tmp_path, cache, monkeypatch):
     with pytest.raises(ValueError, match="`files` must be at least one image"):
         shrunk([], 8)
     monkeypatch.setattr(files.shutil, "disk_usage", lambda folder: type("Free", (), {"free": 5}))
-    with pytest.raises(ValueError, match=r"has only 0\.00 GB free"):
+    with pytest.raises(ValueError, match=r"has only 0\.00 MB free"):
         shrunk(paths[:1], 8, say=lambda line: None)
 
 

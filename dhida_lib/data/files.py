@@ -149,11 +149,9 @@ def shrunk(
     if not card.is_file():
         folder.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(folder).free
-        say(f"{len(paths):,} images at {side} pixels take {need / 1e9:.2f} GB in {target}")
+        say(f"{len(paths):,} images at {side} pixels take {_size(need)} in {target}")
         if need > free:
-            raise ValueError(
-                f"{folder} has only {free / 1e9:.2f} GB free. Set DHIDA_CACHE to a folder with more."
-            )
+            raise ValueError(f"{folder} has only {_size(free)} free. Set DHIDA_CACHE to a folder with more.")
         digest = _shrink(paths, side, target, workers, say)
         write_json(card, {"format": "dhida-images", "shape": shape, "sha256": digest})
     written = read_json(card)
@@ -161,6 +159,11 @@ def shrunk(
     if not good or (need <= _CHECKED and sha256(target) != written["sha256"]):
         raise ValueError(f"{target} is damaged or incomplete. Remove it and {card.name}; it is made again.")
     return torch.from_file(str(target), shared=False, size=need, dtype=torch.uint8).view(shape)
+
+
+def _size(count: int) -> str:
+    """Bytes in a unit that suits them."""
+    return f"{count / 1e9:.2f} GB" if count >= 1e9 else f"{count / 1e6:.2f} MB"
 
 
 def _key(paths: Sequence[Path], side: int) -> str:

@@ -35,7 +35,7 @@ class Protocol:
     Args:
         name: the name that records and tables show.
         query_per_class: queries drawn from each class (images; fashion-multi puts several on one canvas).
-        train_per_class: training images drawn from each class.
+        train_per_class: training images drawn from each class; None: all but the queries.
         database_includes_train: does the database hold the training images too?
         map_k: depth of the mAP; None is mAP@ALL.
         text: how this protocol stands to the paper, one sentence.
@@ -52,7 +52,7 @@ class Protocol:
 
     name: str
     query_per_class: int
-    train_per_class: int
+    train_per_class: int | None
     database_includes_train: bool
     map_k: int | None
     text: str
@@ -61,7 +61,12 @@ class Protocol:
 
     def __post_init__(self) -> None:
         positive_int("query_per_class", self.query_per_class)
-        positive_int("train_per_class", self.train_per_class)
+        if self.train_per_class is not None:
+            positive_int("train_per_class", self.train_per_class)
+        elif not self.database_includes_train:
+            raise bad(
+                "train_per_class", None, "a number where the database does not hold the training images"
+            )
         if self.map_k is not None:
             positive_int("map_k", self.map_k)
         if isinstance(self.unseen, bool) or not isinstance(self.unseen, int) or self.unseen < 0:
@@ -178,6 +183,10 @@ PROTOCOLS: dict[str, dict[str, Protocol]] = {
             "Class folders that come split: 10 images of each class of the test part ask, 50 of the training "
             "part train, and the whole training part is searched.",
             official_split=True,
+        ),
+        Protocol(
+            "all", 10, None, True, None,
+            "Class folders to pretrain on: 10 images of each class ask, all others train and are searched.",
         ),
     ),
 }  # fmt: skip
@@ -302,17 +311,20 @@ def split_rows(
     order = seeded_order(len(labels), seed)
     classes = len(class_names) if class_names else int(labels.max()) + 1
     query, train = protocol.query_per_class, protocol.train_per_class
+    if train is None:
+        train = len(labels)
+    need = protocol.train_per_class or 1
     if protocol.unseen:
         return _split_classes(labels, protocol, seed, classes, class_names, order)
     if protocol.official_split:
         if test_rows is None:
             raise bad("protocol", protocol.name, "one that draws its queries: this set has no official split")
         _enough(labels[test_rows], query, classes, class_names, protocol, "official test images")
-        _enough(labels[~test_rows], train, classes, class_names, protocol, "official training images")
+        _enough(labels[~test_rows], need, classes, class_names, protocol, "official training images")
         tests, others = order[test_rows[order]], order[~test_rows[order]]
         queries = tests[rank_in_class(labels[tests]) < query]
     else:
-        _enough(labels, query + train, classes, class_names, protocol, "images")
+        _enough(labels, query + need, classes, class_names, protocol, "images")
         asks = rank_in_class(labels[order]) < query
         queries, others = order[asks], order[~asks]
     trains = rank_in_class(labels[others]) < train
@@ -333,11 +345,12 @@ def _split_classes(
     order: NDArray[np.int64],
 ) -> dict[str, NDArray[np.int64]]:
     """Deal whole classes: some ask and are searched, the others train."""
-    if protocol.unseen > classes - 2:
+    query, train = protocol.query_per_class, protocol.train_per_class
+    if protocol.unseen > classes - 2 or train is None:
         raise bad("protocol", protocol.name, f"one that leaves two of the {classes} classes to train on")
     _enough(
         labels,
-        max(protocol.query_per_class + 1, protocol.train_per_class),
+        max(query + 1, train),
         classes,
         names,
         protocol,
@@ -345,8 +358,8 @@ def _split_classes(
     )
     new = np.isin(labels[order], seeded_order(classes, seed, stream=_UNSEEN)[: protocol.unseen])
     tests, others = order[new], order[~new]
-    asks = rank_in_class(labels[tests]) < protocol.query_per_class
-    trains = others[rank_in_class(labels[others]) < protocol.train_per_class]
+    asks = rank_in_class(labels[tests]) < query
+    trains = others[rank_in_class(labels[others]) < train]
     return {"query": tests[asks], "train": trains, "database": tests[~asks]}
 
 
