@@ -602,6 +602,41 @@ def signs(n: int, bits: int, seed: int) -> Tensor:
     return rand(n, bits, seed=seed).sign()
 
 
+@pair(16, "one_hot_map", "metrics.mean_average_precision")
+def _(one_hot_map):
+    classes, size, right, each_wrong = 5, 40, 28, 3  # 28 of 40 right, 3 in each of four wrong classes
+    truth = torch.arange(classes).repeat_interleave(size)
+    guess = truth.clone().view(classes, size)
+    for y in range(classes):
+        guess[y, right:] = torch.tensor([k for k in range(classes) if k != y]).repeat_interleave(each_wrong)
+    codes = 2.0 * torch.nn.functional.one_hot(guess.flatten(), classes) - 1
+    theirs = metrics.mean_average_precision(codes, codes, truth, truth)
+    assert one_hot_map(right / size, N=classes * size, c=classes) == pytest.approx(theirs, abs=1e-9)
+    learnt = torch.arange(classes).repeat_interleave(10)  # found rightly, in the database alone
+    known = 2.0 * torch.nn.functional.one_hot(learnt, classes) - 1
+    theirs = metrics.mean_average_precision(
+        codes, torch.cat([codes, known]), truth, torch.cat([truth, learnt])
+    )
+    ours = one_hot_map(right / size, N=classes * size, c=classes, learnt=len(learnt))
+    assert ours == pytest.approx(theirs, abs=1e-9)
+
+
+@pair(16, "gathered", "losses.DHIDALoss")
+def _(gathered):
+    shares, labels = (5, 4, 2), torch.tensor([0, 1, 2, 0, 1, 2, 0, 1, 2, 2, 0])
+    u = torch.randn(11, 6, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    loss = dhida_lib.DHIDALoss(6, balance="bit")
+    whole = u.clone().requires_grad_()
+    loss(whole, labels).backward()
+    rows = []
+    for rank in range(len(shares)):
+        parts = [part.clone().requires_grad_() for part in u.split(shares)]
+        loss(gathered(parts, rank), labels).backward()
+        assert all((part.grad is None) == (i != rank) for i, part in enumerate(parts))
+        rows.append(parts[rank].grad)
+    torch.testing.assert_close(torch.cat(rows), whole.grad)
+
+
 @pair(17, "pack", "search.pack")
 def _(pack):
     for bits in (5, 8, 27):
@@ -634,6 +669,24 @@ def _(make_tables):
             assert np.array_equal(np.asarray(distance)[order], theirs.distance)
 
 
+@pair(19, "csq", "losses.CSQLoss")
+def _(csq):
+    y, theirs = torch.arange(7) % 5, losses.CSQLoss(12, num_classes=5, lam=0.3).double()
+    same_function(lambda u: csq(u, y, theirs.centres, 0.3), lambda u: theirs(u, y), rand(7, 12))
+
+
+@pair(19, "orthohash", "losses.OrthoHashLoss")
+def _(orthohash):
+    y, theirs = torch.arange(7) % 5, losses.OrthoHashLoss(12, num_classes=5, margin=0.25).double()
+    same_function(lambda u: orthohash(u, y, theirs.centres, margin=0.25), lambda u: theirs(u, y), rand(7, 12))
+
+
+@pair(19, "doubled", "losses.hadamard")
+def _(doubled):
+    for n in (1, 2, 8, 32):
+        assert torch.equal(doubled(n), losses.hadamard(n))
+
+
 @pytest.fixture(scope="session")
 def pictures(tmp_path_factory):
     """Noise in three kinds of files, one of them turned by its EXIF."""
@@ -644,6 +697,12 @@ def pictures(tmp_path_factory):
         pixels = rng.integers(0, 256, (33, 41, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(folder / name, **options)
     return sorted(folder.iterdir())
+
+
+def test_reader_of_chapter_16(pictures):
+    read_square = lift(16, "read_square")
+    for file in pictures[1:]:  # the first is turned by its EXIF, which the chapter leaves out
+        assert np.array_equal(read_square(file, 20), read_image(file, 20))
 
 
 def test_pair_of_chapter_18(pictures):
