@@ -18,9 +18,11 @@ from dhida_lib.records import Record, load_record, load_records, save_record
 from dhida_lib.runs import PROFILES, RunConfig, build, measure, run, start
 from dhida_lib.similarity import similarity
 from dhida_lib.training import (
+    CsvLog,
     History,
     Monitor,
     PrintLog,
+    TensorBoardLog,
     TrainConfig,
     encode,
     outputs,
@@ -34,6 +36,7 @@ __all__ = [
     "PROFILES",
     "ChannelAttention",
     "ClassifierLoss",
+    "CsvLog",
     "DHIDALoss",
     "DualAttention",
     "HashNetwork",
@@ -43,6 +46,7 @@ __all__ = [
     "PrintLog",
     "Record",
     "RunConfig",
+    "TensorBoardLog",
     "TrainConfig",
     "batches",
     "build",

@@ -12,16 +12,16 @@ from typing import Any
 
 from safetensors.torch import save_file
 
-from dhida_lib._distributed import begin, rank
+from dhida_lib._distributed import begin, rank, world
 from dhida_lib._files import sha256, write_atomic
 from dhida_lib._validate import bad
 from dhida_lib.checkpoints import load_model, save_model
 from dhida_lib.data import load_dataset
 from dhida_lib.experiments import BASES, SOURCES, TABLES, Job, missing, plan, reproduce
-from dhida_lib.photos import encode_folder, find_similar
+from dhida_lib.photos import encode_folder, encode_to_store, find_in_store, find_similar
 from dhida_lib.records import Record, load_records, save_record
 from dhida_lib.runs import PROFILES, RunConfig, measure, run
-from dhida_lib.training import Progress, pick_device
+from dhida_lib.training import Callback, CsvLog, Progress, TensorBoardLog, pick_device
 
 __all__ = ["main"]
 
@@ -45,6 +45,9 @@ def _parser() -> argparse.ArgumentParser:
     for made in (t, p):
         made.add_argument("--profile", choices=list(PROFILES), default="fast", help="settings to start from")
         made.add_argument("--out", required=True, type=Path, help="folder for all that is made")
+        made.add_argument(
+            "--log", choices=("csv", "tensorboard"), nargs="+", default=[], help="write each epoch's row"
+        )
     e = commands.add_parser("evaluate", help="measure a trained network again")
     e.add_argument("model", type=Path, help="the model's JSON file")
     e.add_argument("--dataset", help="another data set than the one it was trained on")
@@ -82,9 +85,12 @@ def _parser() -> argparse.ArgumentParser:
     f.add_argument("-k", type=int, default=10, help="how many at most")
     f.add_argument("--within", type=int, metavar="RADIUS", help="only within this Hamming radius")
     f.add_argument("--only", metavar="PATTERN", help="only files whose path fits, such as '*/holiday/*'")
+    f.add_argument("--where", metavar="SQL", help="with --store: only rows that fit, over file and bytes")
     for command in (n, f):
         command.add_argument("--model", type=Path, required=True, help="the model's JSON file")
-        command.add_argument("--index", type=Path, required=True, help="the index, without suffix")
+        place = command.add_mutually_exclusive_group(required=True)
+        place.add_argument("--index", type=Path, help="the index, without suffix")
+        place.add_argument("--store", metavar="URI", help="a LanceDB folder or address, past one machine")
         command.add_argument("--device", default="auto", help="auto, cpu, cuda …")
     return parser
 
@@ -108,7 +114,7 @@ def _train(args: argparse.Namespace) -> None:
     config = PROFILES[args.profile].change(**dict(args.set))
     begin()
     first = rank() == 0  # under torchrun the first process writes and speaks
-    model, record = run(config, args.root, args.out, [Progress(config.train.epochs)] if first else [])
+    model, record = run(config, args.root, args.out, _watching(args, config) if first else [])
     if not first:
         return
     where = save_record(record, args.out / "record.json")
@@ -123,6 +129,16 @@ def _train(args: argparse.Namespace) -> None:
     print(f"model {saved}, record {where}; {record.seconds:.0f} s of training")
 
 
+def _watching(args: argparse.Namespace, config: RunConfig) -> list[Callback]:
+    """A progress bar, and the logs that were asked for."""
+    watching: list[Callback] = [Progress(config.train.epochs)]
+    if "csv" in args.log:
+        watching.append(CsvLog(args.out / "log.csv"))
+    if "tensorboard" in args.log:
+        watching.append(TensorBoardLog(args.out / "tensorboard"))
+    return watching
+
+
 def _pretrain(args: argparse.Namespace) -> None:
     """A classifier without attention; its backbone is what `weights` of a later run takes."""
     start = {"method": "classifier", "attention": "none", "weights": None}
@@ -131,7 +147,7 @@ def _pretrain(args: argparse.Namespace) -> None:
         config = config.change(protocol="all")
     begin()
     first = rank() == 0
-    model, record = run(config, args.root, args.out, [Progress(config.train.epochs)] if first else [])
+    model, record = run(config, args.root, args.out, _watching(args, config) if first else [])
     if not first:
         return
     saved = args.out / "backbone.safetensors"
@@ -179,15 +195,34 @@ def _reproduce(args: argparse.Namespace) -> None:
 
 
 def _encode(args: argparse.Namespace) -> None:
-    report = encode_folder(args.folder, args.model, args.index, args.device, say=_say)
+    begin()
+    if args.store:
+        report = encode_to_store(args.folder, args.model, args.store, args.device, say=_say)
+    elif world() > 1:
+        raise bad("--index", str(args.index), "--store: several processes cannot write one index")
+    else:
+        report = encode_folder(args.folder, args.model, args.index, args.device, say=_say)
+    if rank() > 0:
+        return
     for reason in report.skipped.values():
         print(f"skipped: {reason}", file=sys.stderr)
+    where = f"table in {args.store}" if args.store else f"index {args.index}.json"
     changes = f"{report.encoded:,} pictures encoded, {report.kept:,} kept, {report.removed:,} removed"
-    print(f"{changes}, {len(report.skipped):,} skipped; index {args.index}.json")
+    print(f"{changes}, {len(report.skipped):,} skipped; {where}")
 
 
 def _search(args: argparse.Namespace) -> None:
-    matches = find_similar(args.image, args.model, args.index, args.k, args.within, args.only, args.device)
+    if args.store:
+        for name in ("within", "only"):
+            if getattr(args, name) is not None:
+                raise bad(f"--{name}", getattr(args, name), "left out with --store; --where takes conditions")
+        matches = find_in_store(args.image, args.model, args.store, args.k, args.where, args.device)
+    elif args.where is not None:
+        raise bad("--where", args.where, "left out with --index; --only takes a pattern")
+    else:
+        matches = find_similar(
+            args.image, args.model, args.index, args.k, args.within, args.only, args.device
+        )
     for match in matches:
         print(f"{match.distance:4d}  {match.file}")
     if not matches:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-__all__ = ["begin", "everyone", "first_alone", "rank", "share_buffers", "world"]
+__all__ = ["begin", "collect", "everyone", "first_alone", "rank", "share_buffers", "world"]
 
 
 def begin() -> None:
@@ -49,6 +50,15 @@ def everyone(mine: Tensor, total: int) -> Tensor:
     parts = [part[:size] for part, size in zip(gathered, sizes, strict=True)]
     parts[rank()] = mine
     return torch.cat(parts)
+
+
+def collect(mine: Any) -> list[Any]:
+    """What each process has, in the order of the ranks; all of them wait for it."""
+    if world() == 1:
+        return [mine]
+    gathered: list[Any] = [None] * world()
+    dist.all_gather_object(gathered, mine)
+    return gathered
 
 
 def share_buffers(model: nn.Module) -> None:

@@ -1,11 +1,13 @@
 """Your own pictures: encode a folder, find what looks like an image. Built in Chapter 18.
 
 An index of photos is a `CodeIndex` that also knows the files behind its ids, and the model that made the
-codes. Encoding a folder again reads only what is new or has changed.
+codes. Encoding a folder again reads only what is new or has changed. Past one machine the codes go into a
+`CodeStore` instead, and several processes share the work.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatch
@@ -16,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dhida_lib import _distributed
 from dhida_lib._files import sha256
 from dhida_lib._validate import bad, positive_int
 from dhida_lib.checkpoints import load_model
@@ -24,12 +27,21 @@ from dhida_lib.data.fashion import FASHION_MEAN, FASHION_STD
 from dhida_lib.data.files import STORED_PER_CUT, list_images, read_image
 from dhida_lib.quantization import one_hot_codes
 from dhida_lib.search import CodeIndex
+from dhida_lib.store import CodeStore
 from dhida_lib.training import pick_device
 
-__all__ = ["Encoder", "Match", "Report", "encode_folder", "find_similar"]
-
+__all__ = [
+    "Encoder",
+    "Match",
+    "Report",
+    "encode_folder",
+    "encode_to_store",
+    "find_in_store",
+    "find_similar",
+]
 
 _SAVE = 100  # batches between two savings
+_COLUMNS = {"file": str, "bytes": int}
 
 
 class Match(NamedTuple):
@@ -168,12 +180,7 @@ def encode_folder(
     skipped: dict[str, str] = {}
     done = 0
     for start in range(0, len(todo), batch_size):
-        read: dict[str, Tensor] = {}
-        for path in todo[start : start + batch_size]:
-            try:
-                read[path] = encoder.read(path)
-            except (ValueError, FileNotFoundError) as error:
-                skipped[path] = str(error)
+        read = _readable(encoder, todo[start : start + batch_size], skipped)
         if read:
             new = codes.add(encoder.codes(list(read.values())))
             known |= {str(i): [path, *now[path]] for i, path in zip(new.tolist(), read, strict=True)}
@@ -185,6 +192,137 @@ def encode_folder(
         raise ValueError(f"{folder} holds no picture that can be read ({len(skipped)} files were tried).")
     codes.save(index, about)
     return Report(done, len(codes) - done, len(gone), skipped)
+
+
+def _readable(encoder: Encoder, paths: Sequence[str], skipped: dict[str, str]) -> dict[str, Tensor]:
+    """Path → picture; what cannot be read goes into ``skipped`` with the reason."""
+    read: dict[str, Tensor] = {}
+    for path in paths:
+        try:
+            read[path] = encoder.read(path)
+        except (ValueError, FileNotFoundError) as error:
+            skipped[path] = str(error)
+    return read
+
+
+def encode_to_store(
+    folder: str | os.PathLike[str],
+    model: str | os.PathLike[str],
+    uri: str | os.PathLike[str],
+    device: str = "auto",
+    batch_size: int = 64,
+    say: Callable[[str], object] = lambda line: None,
+) -> Report:
+    """Encode the pictures in a folder and below it into a LanceDB table, with as many processes as there are.
+
+    As `encode_folder`, but for collections past one machine: started by torchrun, each process encodes its
+    share and writes it itself, a few batches at a time. A call that was killed goes on: what was written
+    stays, and what was not is encoded. Each model has a table of its own, so codes of two never mix.
+
+    Args:
+        folder: where the pictures are; every process must see it.
+        model: the network's JSON file.
+        uri: a folder, or an address of object storage.
+        device: ``"auto"`` takes a GPU if there is one.
+        batch_size: pictures per step.
+        say: told how far this process is.
+
+    Returns:
+        What all processes did together.
+
+    Raises:
+        ImportError: if LanceDB is not installed.
+        FileNotFoundError: if folder or model are not there.
+        ValueError: if the folder holds no picture, or a number is wrong.
+
+    Source: ours; built in Chapter 18.
+    """
+    positive_int("batch_size", batch_size)
+    _distributed.begin()
+    encoder = Encoder(model, device)
+    files = [f.absolute() for f in list_images(folder)]
+    if not files:
+        raise ValueError(f"{folder} holds no picture.")
+    sizes = {str(f): f.stat() for f in files}
+    ids = {_file_id(path, state): path for path, state in sizes.items()}
+    wanted = np.array(list(ids), dtype=np.int64)
+    with _distributed.first_alone():
+        store = CodeStore(uri, f"photos-{encoder.name[:16]}", encoder.bits, _COLUMNS)
+        removed = store.keep_only(wanted) if _distributed.rank() == 0 else 0
+    todo = np.sort(store.missing(wanted))  # the same order for all
+    _distributed.collect(None)  # nobody writes before all have looked
+    mine = np.array_split(todo, _distributed.world())[_distributed.rank()]
+    skipped: dict[str, str] = {}
+    done = 0
+    for start in range(0, len(mine), batch_size * _SAVE):
+        part = mine[start : start + batch_size * _SAVE]
+        codes: dict[int, Tensor] = {}
+        for at in range(0, len(part), batch_size):
+            of = {ids[i]: i for i in part[at : at + batch_size].tolist()}
+            read = _readable(encoder, list(of), skipped)
+            if read:
+                made = encoder.codes(list(read.values()))
+                codes |= {of[path]: code for path, code in zip(read, made, strict=True)}
+        if codes:
+            paths = [ids[i] for i in codes]
+            numbers = np.array(list(codes), dtype=np.int64)
+            weights = [sizes[path].st_size for path in paths]
+            store.append(torch.stack(list(codes.values())), numbers, file=paths, bytes=weights)
+            done += len(codes)
+        say(f"{min(start + len(part), len(mine)):,} of {len(mine):,} pictures")
+    parts = _distributed.collect((done, skipped))
+    done = sum(part[0] for part in parts)
+    if done and _distributed.rank() == 0:
+        store.compact()
+    skipped = {path: reason for part in parts for path, reason in part[1].items()}
+    if not len(store):
+        raise ValueError(f"{folder} holds no picture that can be read ({len(skipped)} files were tried).")
+    return Report(done, len(wanted) - len(todo), _distributed.collect(removed)[0], skipped)
+
+
+def _file_id(path: str, state: os.stat_result) -> int:
+    """A number for a file as it is now, another one when it changes: 63 bits, two never meet in practice."""
+    digest = hashlib.sha256(f"{path}\t{state.st_size}\t{state.st_mtime_ns}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def find_in_store(
+    image: str | os.PathLike[str],
+    model: str | os.PathLike[str],
+    uri: str | os.PathLike[str],
+    k: int = 10,
+    where: str | None = None,
+    device: str = "auto",
+) -> list[Match]:
+    """The pictures of a table that are nearest to an image.
+
+    Args:
+        image: the question, any image file.
+        model: the network's JSON file, the one that made the codes.
+        uri: the folder or address, as for `encode_to_store`.
+        k: how many at most.
+        where: only rows that fit this condition in SQL, over ``file`` and ``bytes``, for example
+            ``"file LIKE '%/holiday/%'"``.
+        device: ``"auto"`` takes a GPU if there is one.
+
+    Returns:
+        The nearest ones first.
+
+    Raises:
+        ImportError: if LanceDB is not installed.
+        FileNotFoundError: if the image or the model is not there.
+        ValueError: if the image cannot be read, a number or the condition is wrong, or there are no codes of
+            this model.
+
+    Source: ours; built in Chapter 18.
+    """
+    positive_int("k", k)
+    encoder = Encoder(model, device)
+    question = encoder.codes([encoder.read(image)])  # 1×bits
+    store = CodeStore(uri, f"photos-{encoder.name[:16]}", encoder.bits, _COLUMNS)
+    if not len(store):
+        raise bad("uri", str(uri), "a place with codes of this model: encode the folder with it")
+    return [Match(row["distance"], Path(row["file"])) for row in store.search(question, k, where)[0]]
 
 
 def find_similar(

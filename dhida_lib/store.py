@@ -147,6 +147,28 @@ class CodeStore:
         )
         return wanted[~np.isin(wanted, there)]
 
+    def keep_only(self, ids: ArrayLike) -> int:
+        """Remove the rows whose ids are not among these.
+
+        Args:
+            ids: ids (n,).
+
+        Returns:
+            How many rows were removed.
+
+        Raises:
+            ValueError: if ``ids`` are not integers.
+
+        Source: ours; built in Chapter 17.
+        """
+        wanted = self._ids(ids)
+        self._table.checkout_latest()
+        there = self._table.search().select(["id"]).limit(len(self)).to_arrow()["id"].to_numpy()
+        gone = there[~np.isin(there, wanted)]
+        for part in np.array_split(gone, -(-len(gone) // 1000)) if len(gone) else ():  # short conditions
+            self._table.delete(f"id IN ({', '.join(map(str, part.tolist()))})")
+        return len(gone)
+
     def update(self, where: str, **values: Any) -> None:
         """Change columns of the rows that fit.
 
@@ -174,6 +196,14 @@ class CodeStore:
         Source: ours; built in Chapter 17.
         """
         self._ask(lambda: self._table.delete(where))
+
+    def compact(self) -> None:
+        """Join the many small files that many writes leave into few large ones; the rows stay as they are.
+
+        Source: ours; built in Chapter 17.
+        """
+        self._table.checkout_latest()
+        self._table.optimize()
 
     def build(self, lists: int) -> None:
         """Build a cluster index (IVF), which makes `search` fast and approximate; before, it is a scan.

@@ -6,6 +6,7 @@ the pair (seed, epoch), so a run that was killed and resumed is the same run as 
 
 from __future__ import annotations
 
+import csv
 import math
 import os
 import shutil
@@ -14,6 +15,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,6 +23,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from dhida_lib import _distributed, checkpoints
+from dhida_lib._files import write_atomic
 from dhida_lib._validate import bad, choice, positive, positive_int
 from dhida_lib.data import AUGMENTATIONS, Split, batches
 from dhida_lib.metrics import mean_average_precision
@@ -29,10 +32,12 @@ from dhida_lib.quantization import piecewise, quantization_error, sign
 __all__ = [
     "PRECISIONS",
     "Callback",
+    "CsvLog",
     "History",
     "Monitor",
     "PrintLog",
     "Progress",
+    "TensorBoardLog",
     "TrainConfig",
     "bit_balance",
     "encode",
@@ -228,6 +233,70 @@ class Progress(Callback):
         self.bar.update()
         if (epoch, batch) == (self.epochs, batches):
             self.bar.close()
+
+
+class CsvLog(Callback):
+    """Write the history into a CSV file, a row for each epoch.
+
+    The file is written whole after each epoch. A run that goes on keeps the rows of the epochs before.
+
+    Args:
+        file: the file; its folder is made.
+
+    Source: ours; used in Chapter 12.
+    """
+
+    def __init__(self, file: str | os.PathLike[str]) -> None:
+        self.file = Path(file)
+
+    def on_epoch(self, row: dict[str, float], model: nn.Module) -> None:
+        """Write the rows. Source: ours; used in Chapter 12."""
+        rows: list[dict[str, Any]] = []
+        if self.file.is_file():
+            with self.file.open(newline="", encoding="utf-8") as old:
+                rows = [r for r in csv.DictReader(old) if int(float(r["epoch"])) < row["epoch"]]
+        rows.append(row)
+        names = list(dict.fromkeys(name for r in rows for name in r))
+
+        def write(path: Path) -> None:
+            with path.open("w", newline="", encoding="utf-8") as new:
+                table = csv.DictWriter(new, names)
+                table.writeheader()
+                table.writerows(rows)
+
+        write_atomic(self.file, write)
+
+
+class TensorBoardLog(Callback):
+    """Write the history for TensorBoard, one curve for each quantity.
+
+    Args:
+        folder: where its files go.
+
+    Raises:
+        ImportError: if TensorBoard is not installed.
+
+    Source: ours; used in Chapter 12.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError as error:
+            raise ImportError("A log for TensorBoard needs it: pip install tensorboard") from error
+        self.folder = Path(folder)
+        self._open: Callable[..., Any] = SummaryWriter
+        self._writer: Any = None
+
+    def on_epoch(self, row: dict[str, float], model: nn.Module) -> None:
+        """Write the row. Source: ours; used in Chapter 12."""
+        epoch = int(row["epoch"])
+        if self._writer is None:  # a run that goes on replaces what came after its last whole epoch
+            self._writer = self._open(str(self.folder), purge_step=epoch)
+        for name, value in row.items():
+            if name != "epoch":
+                self._writer.add_scalar(name, value, epoch)
+        self._writer.flush()
 
 
 class Monitor(Callback):

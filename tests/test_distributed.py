@@ -5,13 +5,17 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from dhida_lib import _distributed
+from dhida_lib.checkpoints import save_model
 from dhida_lib.data import batches, load_dataset
 from dhida_lib.losses import build_loss
 from dhida_lib.models import HashNetwork
+from dhida_lib.photos import find_in_store
 from dhida_lib.records import load_record
 from dhida_lib.runs import hold_out
 from dhida_lib.training import TrainConfig, outputs, seed_everything, train
@@ -90,10 +94,41 @@ def test_the_command_line_under_torchrun(tmp_path):
     assert json.loads((out / "model.json").read_text())["about"]["record"] == "record.json"
 
 
+def test_two_processes_encode_a_folder_into_one_table(tmp_path):
+    pytest.importorskip("lancedb")
+    rng = np.random.default_rng(0)
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for i in range(23):
+        Image.fromarray(rng.integers(0, 256, (14, 14, 3), dtype=np.uint8)).save(folder / f"{i}.png")
+    (folder / "broken.png").write_bytes(b"no picture")
+    torch.manual_seed(0)
+    net = HashNetwork("narrow-resnet", "none", 16, in_channels=3, width=4)
+    model = save_model(net, tmp_path / "model", {"data": {"image_size": 12}, "config": {"method": "dhida"}})
+    command = ["encode", str(folder), "--model", str(model), "--store", str(tmp_path / "lance")]
+    code = f"import sys\nfrom dhida_lib.__main__ import main\nsys.exit(main({command!r}))"
+    done = torchrun(code, tmp_path)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.count("23 pictures encoded, 0 kept, 0 removed, 1 skipped") == 1
+    again = torchrun(code, tmp_path)
+    assert again.stdout.count("0 pictures encoded, 23 kept, 0 removed, 1 skipped") == 1
+    for i in (0, 22):
+        nearest = find_in_store(folder / f"{i}.png", model, tmp_path / "lance", k=23)
+        assert folder / f"{i}.png" in [m.file for m in nearest if m.distance == 0]
+        assert len({m.file for m in nearest}) == 23
+    other = [*command[:-2], "--index", str(tmp_path / "index")]
+    refused = torchrun(
+        f"import sys\nfrom dhida_lib.__main__ import main\nsys.exit(main({other!r}))", tmp_path
+    )
+    assert refused.returncode != 0
+    assert "several processes cannot write one index" in refused.stderr
+
+
 def test_alone_nothing_changes():
     assert (_distributed.world(), _distributed.rank()) == (1, 0)
     x = torch.ones(3, requires_grad=True)
     assert _distributed.everyone(x, 3) is x
+    assert _distributed.collect(7) == [7]
     with _distributed.first_alone():
         pass
 

@@ -12,7 +12,7 @@ from dhida_lib.__main__ import main
 from dhida_lib.checkpoints import save_model
 from dhida_lib.data import load_dataset
 from dhida_lib.models import HashNetwork
-from dhida_lib.photos import Encoder, encode_folder, find_similar
+from dhida_lib.photos import Encoder, encode_folder, encode_to_store, find_in_store, find_similar
 from dhida_lib.search import CodeIndex
 
 
@@ -186,3 +186,69 @@ def test_from_a_shell(tmp_path, model, folder, capsys):
     card.write_text(json.dumps({**json.loads(card.read_text()), "sha256": "0"}))
     assert main(["search", picture, *with_model]) == 2
     assert "is damaged" in capsys.readouterr().err
+
+
+def test_the_table_finds_what_the_index_finds(tmp_path, model, folder):
+    (folder / "sea" / "broken.jpg").write_bytes(b"no picture")
+    report = encode_to_store(folder, model, tmp_path / "lance", batch_size=3)
+    assert report[:3] == (4, 0, 0)
+    assert [name.endswith("broken.jpg") for name in report.skipped] == [True]
+    encode_folder(folder, model, tmp_path / "index")
+    for file in sorted(folder.rglob("*.png")):
+        theirs = find_similar(file, model, tmp_path / "index")
+        ours = find_in_store(file, model, tmp_path / "lance")
+        assert [m.distance for m in ours] == [m.distance for m in theirs]
+        assert {m.file.name for m in ours} == {m.file.name for m in theirs}
+    some = find_in_store(folder / "sea" / "1.png", model, tmp_path / "lance", where="file LIKE '%/sea/%'")
+    assert sorted(names(some)) == ["1.png", "2.png"]
+    (folder / "sea" / "1.png").unlink()
+    Image.new("RGB", (30, 20), "red").save(folder / "hill" / "3.jpg")  # changed
+    Image.new("RGB", (20, 20), "blue").save(folder / "new.png")
+    assert encode_to_store(folder, model, tmp_path / "lance")[:3] == (2, 2, 2)
+    found = find_in_store(folder / "new.png", model, tmp_path / "lance")
+    assert sorted(names(found)) == ["2.png", "3.jpg", "4.gif", "new.png"]
+
+
+def test_a_killed_encoder_keeps_what_it_wrote(tmp_path, model, folder, monkeypatch):
+    monkeypatch.setattr(photos, "_SAVE", 1)
+    real, seen = photos.Encoder.codes, []
+
+    def dies(self, images):
+        seen.append(len(images))
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+        return real(self, images)
+
+    monkeypatch.setattr(photos.Encoder, "codes", dies)
+    with pytest.raises(KeyboardInterrupt):
+        encode_to_store(folder, model, tmp_path / "lance", batch_size=3)
+    assert encode_to_store(folder, model, tmp_path / "lance", batch_size=3)[:3] == (1, 3, 0)
+
+
+def test_wrong_input_of_the_table(tmp_path, model, folder, capsys):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="holds no picture"):
+        encode_to_store(tmp_path / "empty", model, tmp_path / "lance")
+    (tmp_path / "empty" / "a.png").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"can be read \(1 files were tried\)"):
+        encode_to_store(tmp_path / "empty", model, tmp_path / "lance")
+    picture = folder / "sea" / "1.png"
+    with pytest.raises(ValueError, match="`uri` must be a place with codes of this model"):
+        find_in_store(picture, model, tmp_path / "other")
+    encode = ["encode", str(folder), "--model", str(model), "--store", str(tmp_path / "lance")]
+    assert main(encode) == 0
+    assert "4 pictures encoded, 0 kept, 0 removed, 0 skipped; table in" in capsys.readouterr().out
+    ask = ["search", str(picture), "--model", str(model)]
+    store = ["--store", str(tmp_path / "lance")]
+    assert main([*ask, *store, "--where", "bytes > 0", "-k", "2"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 2
+    for wrong, message in (
+        ([*ask, *store, "--within", "2"], "`--within` must be left out with --store"),
+        ([*ask, *store, "--only", "*"], "`--only` must be left out with --store"),
+        ([*ask, *store, "--where", "colour = 1"], "not understood"),
+        ([*ask, "--index", str(tmp_path / "i"), "--where", "x"], "`--where` must be left out with --index"),
+    ):
+        assert main(wrong) == 2
+        assert message in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["encode", str(folder), "--model", str(model)])

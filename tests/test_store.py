@@ -56,6 +56,19 @@ def test_add_replaces_update_changes_delete_removes(tmp_path):
     assert again.columns == {"label": "int64", "file": "string"}
 
 
+def test_keep_only_and_compact(tmp_path):
+    store, d = filled(tmp_path, 16, 2500)
+    for i in range(5):
+        store.append(d[i : i + 1], [9000 + i], label=[1], file=["x"])
+    assert store.keep_only(np.arange(5, 5 + 1200)) == 1300 + 5
+    store.compact()
+    assert len(store) == 1200
+    assert store.missing(np.arange(5, 1205)).tolist() == []
+    found = store.search(d[1199:1200], 1)[0][0]
+    assert (found["distance"], found["file"][-4:]) == (0, ".jpg")
+    assert store.keep_only(np.arange(5, 1205)) == 0
+
+
 def test_an_open_store_sees_what_others_write(tmp_path):
     reader, writing = CodeStore(tmp_path, "t", 16), CodeStore(tmp_path, "t", 16)
     codes = made(4, 16)

@@ -1,11 +1,14 @@
 """Training, checkpoints, records, runs and the command line."""
 
+import csv
 import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 from torch import nn
 
@@ -17,9 +20,21 @@ from dhida_lib._validate import choice, positive, positive_int
 from dhida_lib.checkpoints import load_model, save_model
 from dhida_lib.data import load_dataset
 from dhida_lib.models import HashNetwork
+from dhida_lib.records import load_record
 from dhida_lib.runs import PROFILES, RunConfig, build, hold_out, measure, run
 from dhida_lib.similarity import as_labels, similarity
-from dhida_lib.training import Monitor, PrintLog, Progress, TrainConfig, encode, learning_rate, outputs, train
+from dhida_lib.training import (
+    CsvLog,
+    Monitor,
+    PrintLog,
+    Progress,
+    TensorBoardLog,
+    TrainConfig,
+    encode,
+    learning_rate,
+    outputs,
+    train,
+)
 
 TINY = PROFILES["fast"].change(epochs=3, batch_size=32, width=4, held_out=0.9, seed=3)  # 200 images train
 
@@ -598,6 +613,52 @@ def test_command_line(tmp_path, capsys):
     assert main(["evaluate", str(out / "model.json"), "--protocol", "mini-with-train"]) == 0
     assert main(["evaluate", str(tmp_path / "none.json")]) == 2
     assert "There is no model" in capsys.readouterr().err
+
+
+def test_logs_by_choice_survive_a_killed_run(tmp_path, capsys, monkeypatch):
+    few = [*ARGS[2:], "--set", "epochs=3", "--log", "csv", "tensorboard", "--out", str(tmp_path)]
+    whole = CsvLog.on_epoch
+
+    def dies(self, row, model):
+        whole(self, row, model)
+        if row["epoch"] == 2:  # its row is written, its state is not
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(CsvLog, "on_epoch", dies)
+    assert main(["train", *few]) == 130
+    monkeypatch.setattr(CsvLog, "on_epoch", whole)
+    assert main(["train", *few]) == 0
+    history = load_record(tmp_path / "record.json").history
+    with (tmp_path / "log.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [{k: float(v) for k, v in row.items() if k != "seconds"} for row in rows] == [
+        {k: v for k, v in row.items() if k != "seconds"} for row in history
+    ]
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    seen = events.Scalars("loss")
+    assert [e.step for e in seen] == [1, 2, 3]
+    assert [e.value for e in seen] == pytest.approx([row["loss"] for row in history])
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(ImportError, match="pip install tensorboard"):
+        TensorBoardLog(tmp_path)
+
+
+def test_pretraining_on_a_folder_takes_all_pictures(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("DHIDA_CACHE", str(tmp_path / "cache"))
+    rng = np.random.default_rng(0)
+    for name in ("a", "b"):
+        (tmp_path / "in" / name).mkdir(parents=True)
+        for i in range(70):
+            Image.fromarray(rng.integers(0, 256, (9, 9, 3), dtype=np.uint8)).save(
+                tmp_path / "in" / name / f"{i}.png"
+            )
+    small = ["--set", "dataset=folder", "--set", "image_size=16", "--set", "epochs=1", "--set", "width=4"]
+    assert main(["pretrain", *small, "--root", str(tmp_path / "in"), "--out", str(tmp_path / "out")]) == 0
+    protocol = load_record(tmp_path / "out" / "record.json").protocol
+    assert (protocol["protocol"], protocol["query"], protocol["train"]) == ("all", 20, 120)
 
 
 def test_a_pretrained_backbone_starts_a_run(tmp_path, capsys):
