@@ -13,13 +13,17 @@ import time
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from dhida_lib._files import read_json, write_json
+from dhida_lib.data import IMAGENET_MEAN, IMAGENET_STD, batches
+from dhida_lib.data.files import shrunk
 from dhida_lib.data.splits import Split
 from dhida_lib.losses import DHIDALoss
 from dhida_lib.metrics import mean_average_precision
@@ -251,14 +255,119 @@ def bench_training() -> list[dict[str, Any]]:
     return rows
 
 
+class EachTime(torch.utils.data.Dataset):
+    """The usual data set: decode, resize and cut whenever an image is asked for."""
+
+    def __init__(self, files: list[Path]) -> None:
+        from torchvision.transforms import v2
+
+        self.files = files
+        self.change = v2.Compose(
+            [
+                v2.ToImage(),
+                v2.Resize(256),
+                v2.RandomCrop(224),
+                v2.RandomHorizontalFlip(),
+                v2.ToDtype(torch.float32, scale=True),
+                v2.Normalize(IMAGENET_MEAN, IMAGENET_STD),
+            ]
+        )
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, i: int) -> Tensor:
+        with Image.open(self.files[i]) as image:
+            return self.change(image.convert("RGB"))
+
+
+def bench_loading() -> list[dict[str, Any]]:
+    """Training images per second of the usual DataLoader and of `batches`: photographs and CIFAR's size."""
+    n, batch = 128, 32
+    rng = np.random.default_rng(0)
+    rows: list[dict[str, Any]] = []
+
+    def measure(case: str, calls: dict[str, Callable[[], Any]]) -> None:
+        times: dict[str, list[float]] = {name: [] for name in calls}
+        for turn in range(4):
+            for name, call in calls.items():
+                start = time.perf_counter()
+                call()
+                if turn:
+                    times[name].append(time.perf_counter() - start)
+        usual = next(iter(calls))
+        for name in calls:
+            speed = n / statistics.median(times[name])
+            ratio = statistics.median(b / t for b, t in zip(times[usual], times[name], strict=True))
+            rows.append({"case": case, "what": name, "images_per_s": speed, "of_usual": ratio})
+            print(f"loading, {case}, {name}: {speed:.0f} images/s, {ratio:.1f} of the usual", flush=True)
+
+    with TemporaryDirectory() as folder:
+        files = [Path(folder) / f"{i:03d}.jpg" for i in range(n)]
+        for file in files:  # clouds of colour with noise, as large as ImageNet's photographs are typically
+            small = Image.fromarray(rng.integers(0, 256, (9, 12, 3), dtype=np.uint8))
+            cloud = np.asarray(small.resize((500, 375), Image.Resampling.BICUBIC), dtype=float)
+            noisy = (cloud + rng.normal(0, 12, cloud.shape)).clip(0, 255).astype(np.uint8)
+            Image.fromarray(noisy).save(file, quality=90)
+        usual = torch.utils.data.DataLoader(EachTime(files), batch, shuffle=True)
+        stored = shrunk(files, 256, folder, say=lambda line: None)
+        split = Split(
+            stored, torch.zeros(n, dtype=torch.long), torch.arange(n), IMAGENET_MEAN, IMAGENET_STD, crop=224
+        )
+        measure(
+            "photographs of 500×375",
+            {
+                "DataLoader, decoded each time": lambda: [None for _ in usual],
+                "batches, from the file of bytes": lambda: [
+                    None for _ in batches(split, batch, True, augment="crop-flip")
+                ],
+            },
+        )
+        del stored, split
+    from torchvision.transforms import v2
+
+    x = torch.from_numpy(rng.integers(0, 256, (n, 3, 32, 32), dtype=np.uint8))
+    change = v2.Compose(
+        [
+            v2.Resize(224, antialias=True),
+            v2.RandomHorizontalFlip(),
+            v2.ToDtype(torch.float32, scale=True),
+            v2.Normalize(IMAGENET_MEAN, IMAGENET_STD),
+        ]
+    )
+
+    class Small(torch.utils.data.Dataset):
+        def __len__(self) -> int:
+            return n
+
+        def __getitem__(self, i: int) -> Tensor:
+            return change(x[i])
+
+    loader = torch.utils.data.DataLoader(Small(), batch, shuffle=True)
+    split = Split(x, torch.zeros(n, dtype=torch.long), torch.arange(n), IMAGENET_MEAN, IMAGENET_STD, 224)
+    measure(
+        "CIFAR-10's 32 pixels made 224",
+        {
+            "DataLoader, image by image": lambda: [None for _ in loader],
+            "batches": lambda: [None for _ in batches(split, batch, True, augment="flip")],
+        },
+    )
+    return rows
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", choices=("map", "search", "training"))
+    parser.add_argument("--only", choices=("map", "search", "loading", "training"))
     args = parser.parse_args()
     torch.set_num_threads(1)
     result: dict[str, Any] = read_json(OUT) if OUT.is_file() else {}  # parts measured before stay
     result["machine"] = machine()
-    parts = {"map": bench_map, "search": bench_search, "training": bench_training}
+    parts = {
+        "map": bench_map,
+        "search": bench_search,
+        "loading": bench_loading,
+        "training": bench_training,
+    }
     for name, call in parts.items():
         if args.only in (None, name):
             result[name] = call()

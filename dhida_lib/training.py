@@ -9,10 +9,12 @@ from __future__ import annotations
 import csv
 import math
 import os
+import queue
 import shutil
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -409,7 +411,7 @@ def outputs(model: nn.Module, split: Split, batch_size: int | None = None) -> Te
     model.eval()
     try:
         with torch.inference_mode():
-            parts = [model(split.batch(i)[0].to(device)).float() for i in mine.split(size)]
+            parts = [model(split.batch(i, device=device)[0]).float() for i in mine.split(size)]
     finally:
         model.train(training)
     return _distributed.everyone(torch.cat(parts), len(split)).cpu()  # n×K
@@ -575,8 +577,10 @@ def _one_epoch(
     with torch.random.fork_rng(devices=gpus):  # dropout draws from the global generators
         torch.manual_seed(config.seed * 1_000_003 + epoch + 7919 * rank)
         loader = batches(
-            split, config.batch_size, True, generator, config.augment, share=(rank, world), last=not few
+            split, config.batch_size, True, generator, config.augment, (rank, world), not few, device
         )
+        if gpus:
+            loader = _ahead(loader)
         for step, (images, labels, index) in enumerate(loader):
             size = min(config.batch_size, len(split) - step * config.batch_size)  # of all processes
             update = step // config.accumulate
@@ -618,6 +622,43 @@ def _one_epoch(
             row[name.rsplit(".", 1)[1]] = parameter.item()
     row["seconds"] = time.perf_counter() - start
     return row
+
+
+def _ahead(items: Iterator[Any], depth: int = 2) -> Iterator[Any]:
+    """The same items, made up to ``depth`` ahead by a thread: the GPU does not wait for the next batch.
+
+    One thread makes them in their order, so the random numbers stay the same.
+    """
+    ready: queue.Queue[tuple[str, Any]] = queue.Queue(depth)
+    stop = threading.Event()
+
+    def put(kind: str, value: Any) -> None:
+        while not stop.is_set():
+            try:
+                return ready.put((kind, value), timeout=0.1)
+            except queue.Full:
+                continue
+
+    def work() -> None:
+        try:
+            for item in items:
+                put("item", item)
+                if stop.is_set():
+                    return
+            put("end", None)
+        except BaseException as error:
+            put("error", error)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    try:
+        while (got := ready.get())[0] == "item":
+            yield got[1]
+        if got[0] == "error":
+            raise got[1]
+    finally:
+        stop.set()
+        thread.join()
 
 
 def _autocast(config: TrainConfig, device: torch.device) -> AbstractContextManager[Any]:

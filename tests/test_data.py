@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image
 
 from dhida_lib import data as D
@@ -1161,3 +1162,29 @@ def test_real_cifar():
         assert tuple(len(rows[part]) for part in PARTS) == sizes
         assert not set(rows["query"]) & set(rows["database"])
     assert source
+
+
+def test_a_batch_made_on_another_device_is_the_same(mini):
+    here, labels = mini.train.batch([3, 1, 2])
+    there, same = mini.train.batch([3, 1, 2], device=torch.device("cpu"))
+    assert torch.equal(here, there)
+    assert torch.equal(labels, same)
+    shape, _ = mini.train.batch([3, 1], device=torch.device("meta"))
+    assert (shape.device.type, shape.shape) == ("meta", (2, 1, 28, 28))
+    other = next(iter(D.batches(mini.train, 4, augment="flip", device=torch.device("meta"))))
+    assert (other[0].device.type, other[1].device.type) == ("meta", "cpu")
+
+
+@pytest.mark.parametrize("size", [5, 13, 21, 40])
+def test_resizing_by_a_product_is_interpolation(size):
+    pixels = torch.randint(
+        0, 256, (3, 3, 13, 17), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
+    split = D.Split(pixels, torch.arange(3), torch.arange(3), (0.4, 0.5, 0.6), (0.2, 0.3, 0.25), size)
+    mean, std = (torch.tensor(v).view(3, 1, 1) for v in (split.mean, split.std))
+    resized = F.interpolate(pixels / 255.0, (size, size), mode="bilinear", antialias=True)
+    torch.testing.assert_close(split.batch(range(3))[0], (resized - mean) / std, atol=1e-5, rtol=1e-5)
+    mirrored, _ = split.batch(range(3), flips=torch.tensor([True, False, True]))
+    theirs = split.batch(range(3))[0]
+    theirs[[0, 2]] = theirs[[0, 2]].flip(-1)
+    torch.testing.assert_close(mirrored, theirs, atol=1e-5, rtol=1e-5)

@@ -1,9 +1,11 @@
 """Training, checkpoints, records, runs and the command line."""
 
 import csv
+import gc
 import json
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -613,6 +615,49 @@ def test_command_line(tmp_path, capsys):
     assert main(["evaluate", str(out / "model.json"), "--protocol", "mini-with-train"]) == 0
     assert main(["evaluate", str(tmp_path / "none.json")]) == 2
     assert "There is no model" in capsys.readouterr().err
+
+
+def test_items_made_ahead_are_the_same():
+    made = []
+
+    def items(n, wrong=None):
+        for i in range(n):
+            if i == wrong:
+                raise OSError("the disk is gone")
+            made.append(i)
+            yield i
+
+    assert list(training._ahead(items(50))) == list(range(50))
+    with pytest.raises(OSError, match="the disk is gone"):
+        list(training._ahead(items(9, wrong=7)))
+    made.clear()
+    before = threading.active_count()
+    for i in training._ahead(items(1000)):  # left early, as after an error in the loop
+        if i == 5:
+            break
+    gc.collect()
+    assert threading.active_count() == before
+    assert len(made) <= 10
+
+
+def test_training_ahead_changes_nothing(monkeypatch):
+    """What a GPU run does with its batches, on a CPU: the same weights, bit for bit."""
+    data, plain, loss = build(TINY)
+    train(plain, loss, data.train, TINY.train)
+    data, other, loss = build(TINY)
+    real = training.batches
+    monkeypatch.setattr(training, "batches", lambda *a: training._ahead(real(*a)))
+    train(other, loss, data.train, TINY.train)
+    for a, b in zip(plain.state_dict().values(), other.state_dict().values(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_resized_images_train_after_they_were_encoded():
+    """The resizing matrices are made once, here without gradients, and used again where there are some."""
+    config = TINY.change(image_size=20, epochs=1)
+    data, model, loss = build(config)
+    outputs(model, data.train)
+    train(model, loss, data.train, config.train)
 
 
 def test_logs_by_choice_survive_a_killed_run(tmp_path, capsys, monkeypatch):
