@@ -52,6 +52,7 @@ lint: $(STAMP) ## check style, types and the rules for notebooks
 	$(BIN)/mypy
 	$(BIN)/python tools/notebooks.py check
 	$(BIN)/python tools/ledger.py check
+	$(BIN)/python tools/speed.py check
 
 sync: $(STAMP) ## bring notebooks into their stored form (no outputs, setup cell, badges, folding), write the ledger
 	@$(BIN)/ruff format --quiet book
@@ -64,8 +65,9 @@ ledger: $(STAMP) ## write the ledger page, book/ledger.md, from book/ledger.toml
 times: $(STAMP) ## measure every chapter's run time and write it into the chapter
 	@$(BIN)/python tools/notebooks.py time
 
-bench: $(STAMP) ## run the benchmarks
+bench: $(STAMP) ## measure speed beside peers (quiet machine!), write data/records/bench.json and its page
 	@$(BIN)/python -m benchmarks
+	@$(BIN)/python tools/speed.py
 
 checkpoint: $(STAMP) ## train the model that ships in data/checkpoints again (some minutes)
 	@$(BIN)/python -m dhida_lib train --profile long --out runs/long

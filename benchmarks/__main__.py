@@ -2,7 +2,7 @@
 
 Times are medians of repeats taken in turn; the ratio is what counts, for machines differ. Codes are made:
 noisy copies of one random code per class, as trained codes are (10 % of the bits flipped), and random ones
-(50 %), the worst case. The result goes to ``_build/bench.json``.
+(50 %), the worst case. The result goes to ``data/records/bench.json``; ``tools/speed.py`` makes a page of it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from dhida_lib.models import HashNetwork
 from dhida_lib.records import machine
 from dhida_lib.training import TrainConfig, train
 
-OUT = Path(__file__).resolve().parents[1] / "_build" / "bench.json"
+OUT = Path(__file__).resolve().parents[1] / "data" / "records" / "bench.json"
 
 
 def made_codes(bits: int, labels: Tensor, flip: float, seed: int) -> Tensor:
@@ -96,6 +96,13 @@ def seconds(call: Callable[[], Any], repeat: int) -> float:
     return statistics.median(times[1:])
 
 
+def timed(call: Callable[[], Any]) -> float:
+    """Wall time of one call, for what can be done once only."""
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
 def bench_map() -> list[dict[str, Any]]:
     """Expected mAP and its peers. A slow peer answers a part of the queries, and its time is scaled."""
     g = torch.Generator().manual_seed(0)
@@ -149,14 +156,13 @@ def bench_search() -> list[dict[str, Any]]:
 
     d, q = noisy(1_000_000), noisy(1000)
     exact, near = CodeIndex(64), CodeIndex(64, lists=1024, probes=16)
-    exact.add(d)
-    near.add(d)
+    built = {"scan": timed(lambda: (exact.add(d), exact.search(q[:1], 1)))}
+    built["clusters"] = timed(lambda: (near.add(d), near.search(q[:1], 1)))
+    built["tables"] = timed(lambda: exact.within(q[:1], 2))
     truth = np.array([[f.distance[-1]] for f in exact.search(q, 100)])  # 1000×1
     balls = [len(f.ids) for f in exact.within(q, 2)]
     graph = faiss.IndexBinaryHNSW(64, 16)
-    start = time.perf_counter()
-    graph.add(pack(d[:100_000]))  # a tenth: it takes long to build
-    built = time.perf_counter() - start
+    built["graph"] = timed(lambda: graph.add(pack(d[:100_000])))  # a tenth: it takes long to build
     part = CodeIndex(64)
     part.add(d[:100_000])
     graph.hnsw.efSearch = 256
@@ -178,7 +184,6 @@ def bench_search() -> list[dict[str, Any]]:
             "what": "100 nearest of 100,000, graph (HNSW, ef 256)",
             "ms": seconds(lambda: graph.search(pack(q), 100), 3) / n * 1e3,
             "recall": float(np.mean(found <= np.array(last)[:, None])),
-            "build_s": built,
         },
         {
             "what": "radius 2, hash tables",
@@ -191,7 +196,12 @@ def bench_search() -> list[dict[str, Any]]:
     assert np.diff(limits.astype(int)).tolist() == balls, "the tables must find what the scan finds"
     took = seconds(lambda: scan.range_search(pack(q), 3), 3) / n * 1e3
     rows.append({"what": "radius 2, scan", "ms": took, "recall": 1.0})
-    for row in rows:
+    stored = {kind: len(faiss.serialize_index_binary(exact._index(kind))) for kind in ("scan", "tables")}
+    stored["clusters"] = len(faiss.serialize_index_binary(near._index("clusters")))
+    stored["graph"] = len(faiss.serialize_index_binary(graph))
+    kinds = ("scan", "clusters", "graph", "tables", "scan")
+    for row, kind in zip(rows, kinds, strict=True):
+        row |= {"build_s": built[kind], "bytes": stored[kind]}
         print(f"{row['what']}: {row['ms']:.3f} ms per query, recall {row['recall']:.3f}", flush=True)
     return rows
 
