@@ -23,7 +23,7 @@ import torch
 
 from dhida_lib._validate import bad, choice, positive, positive_int
 from dhida_lib.records import Record, load_records, save_record
-from dhida_lib.runs import PROFILES, RunConfig, run
+from dhida_lib.runs import PROFILES, RunConfig, run, weights_name
 
 __all__ = [
     "BASES",
@@ -138,7 +138,7 @@ class Job(NamedTuple):
     def name(self) -> str:
         """The record's file name without ``.json``: what a reader looks for, and a hash of the whole."""
         c = self.config
-        digest = hashlib.sha256(json.dumps(c.as_dict(), sort_keys=True).encode()).hexdigest()[:8]
+        digest = hashlib.sha256(json.dumps(_recorded(c), sort_keys=True).encode()).hexdigest()[:8]
         kind = f"{c.method}-{c.backbone}-{c.attention}"
         return f"{kind}-{c.bits}bit-seed{c.train.seed}-{digest}"
 
@@ -159,13 +159,16 @@ class Difference(NamedTuple):
     values: dict[int, float]
 
 
-def tuned(method: str, dataset: str, records: Iterable[Record]) -> dict[str, Any]:
+def tuned(
+    method: str, dataset: str, records: Iterable[Record], change: dict[str, Any] | None = None
+) -> dict[str, Any]:
     """The settings that a method's search found: those of its trial with the highest mAP.
 
     Args:
         method: a key of `METHODS` or `BEYOND`.
         dataset: a key of `BASES`.
         records: all that is recorded; trials are told by their validation split.
+        change: settings that were changed in every trial, such as the weights.
 
     Returns:
         Settings for `RunConfig.change`; empty if nothing was tried.
@@ -175,7 +178,7 @@ def tuned(method: str, dataset: str, records: Iterable[Record]) -> dict[str, Any
 
     Source: ours, the paper does not say how its baselines were set; used in Chapter 14.
     """
-    base = BASES[choice("dataset", dataset, BASES)]
+    base = BASES[choice("dataset", dataset, BASES)].change(**(change or {}))
     choice("method", method, {**METHODS, **BEYOND})
     records = list(records)
     done = [(c, r) for c in _trials(method, base, records) if (r := find(c, records)) is not None]
@@ -258,13 +261,16 @@ def plan(
         return [Job(row, c) for row in names for c in _trials(method[row], base, records)]
     jobs = []
     source = SOURCES.get(dataset, dataset)
+    mine = change if source == dataset else None  # a search with the same change comes first
+    used = {"dhida"} if table == "table4" else {method[row] for row in names}
+    found = {name: tuned(name, source, records, mine) or tuned(name, source, records) for name in used}
     for seed in seeds:
         for k in bits:
             for std in init_std or (base.init_std,):
                 for row in names:
                     name = "dhida" if table == "table4" else method[row]
                     start = {"loss_options": STARTS.get(name, {})}
-                    settings = {**start, **tuned(name, source, records), **(change or {})}
+                    settings = {**start, **found[name], **(change or {})}
                     config = base.change(
                         method=name, bits=k, seed=seed, split_seed=seed, init_std=std, **settings
                     )
@@ -299,8 +305,13 @@ def find(config: RunConfig, records: Iterable[Record]) -> Record | None:
 
     Source: ours; used in Chapters 14 and 15.
     """
-    wanted = config.as_dict()
+    wanted = _recorded(config)
     return next((r for r in records if r.config == wanted), None)
+
+
+def _recorded(config: RunConfig) -> dict[str, Any]:
+    """A configuration as its record has it: weights by their content."""
+    return {**config.as_dict(), "weights": weights_name(config.weights)}
 
 
 def scores(jobs: Iterable[Job], records: Iterable[Record]) -> dict[str, dict[int, Record]]:

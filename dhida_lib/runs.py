@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,7 @@ from dhida_lib.quantization import one_hot_codes, sign
 from dhida_lib.records import Record, machine
 from dhida_lib.training import Callback, TrainConfig, outputs, seed_everything, train
 
-__all__ = ["PROFILES", "RunConfig", "build", "hold_out", "measure", "run", "start"]
+__all__ = ["PROFILES", "RunConfig", "build", "hold_out", "measure", "run", "start", "weights_name"]
 
 
 @dataclass(frozen=True)
@@ -262,11 +264,34 @@ def measure(model: HashNetwork, data: RetrievalData, method: str = "dhida") -> d
     return evaluate(q, d, data.query.labels, data.database.labels, k=data.protocol.map_k)
 
 
-def _weights(weights: str | None) -> str | None:
-    """What a record says of the start: a file by its name and content, not by its place on this machine."""
-    if weights is None or weights == "imagenet":
+def weights_name(weights: str | None) -> str | None:
+    """What a record says of a backbone's start.
+
+    Args:
+        weights: as `RunConfig` has it, or what a record said.
+
+    Returns:
+        A file by its name and content, not by its place on this machine; the rest as it is.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+
+    Source: ours; used by `run` and in Chapter 16.
+    """
+    if weights is None or weights == "imagenet" or re.fullmatch(r".+ \(SHA-256 [0-9a-f]{16}\)", weights):
         return weights
-    return f"{Path(weights).name} (SHA-256 {sha256(weights)[:16]})"
+    if not Path(weights).is_file():
+        raise FileNotFoundError(
+            f"There are no weights at {weights}. `python -m dhida_lib pretrain` makes some."
+        )
+    state = Path(weights).stat()
+    return _named(weights, state.st_size, state.st_mtime_ns)
+
+
+@lru_cache
+def _named(file: str, size: int, time: int) -> str:
+    """Hashed once for each state of a file."""
+    return f"{Path(file).name} (SHA-256 {sha256(file)[:16]})"
 
 
 def run(
@@ -298,7 +323,7 @@ def run(
 
     _distributed.begin()
     data, model, loss = build(config, root)
-    settings = {**config.as_dict(), "weights": _weights(config.weights)}
+    settings = {**config.as_dict(), "weights": weights_name(config.weights)}
     about = {**{k: v for k, v in settings.items() if k != "train"}, "data": data.protocol_record()}
     history = train(model, loss, data.train, config.train, callbacks, folder, about)
     metrics = measure(model, data, config.method)

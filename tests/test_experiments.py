@@ -31,7 +31,7 @@ from dhida_lib.experiments import (
 from dhida_lib.losses import LOSSES, build_loss
 from dhida_lib.models import HashNetwork
 from dhida_lib.records import Record, load_record, load_records
-from dhida_lib.runs import run
+from dhida_lib.runs import run, weights_name
 
 TINY = {"width": 2, "epochs": 1, "batch_size": 100, "augment": "none"}
 SET = [part for name, value in TINY.items() for part in ("--set", f"{name}={value}")]
@@ -182,6 +182,45 @@ def command(folder, *more):
         "fashion-mini",
     ]
     return ["reproduce", "table3", *where, "--rows", "DSH", "OrthoHash", *SET, *more]
+
+
+def test_weights_are_known_by_their_content(tmp_path):
+    """A record that was made from a file of weights is found again, wherever the file lies."""
+    for place in ("here", "there"):
+        (tmp_path / place).mkdir()
+        (tmp_path / place / "start.pt").write_bytes(b"weights")
+    jobs = [
+        plan("table4", "cifar10", change={"weights": str(tmp_path / place / "start.pt")})
+        for place in ("here", "there")
+    ]
+    assert [a.name for a in jobs[0]] == [b.name for b in jobs[1]]
+    said = weights_name(jobs[0][0].config.weights)
+    made = record(jobs[0][0].config.change(weights=said))  # as `run` writes it
+    assert find(jobs[1][0].config, [made]) is made
+    asked = plan("table4", "cifar10", change={"weights": said})  # as a chapter asks, without the file
+    assert find(asked[0].config, [made]) is made
+    assert find(plan("table4", "cifar10")[0].config, [made]) is None
+    (tmp_path / "there" / "start.pt").write_bytes(b"other weights")
+    assert find(jobs[1][0].config, [made]) is None
+    with pytest.raises(FileNotFoundError, match="no weights at"):
+        weights_name(str(tmp_path / "none.pt"))
+
+
+def test_a_search_with_the_same_change_comes_first(tmp_path):
+    change = {"width": 8}
+    usual = plan("tune", rows=["DSH"])
+    other = plan("tune", rows=["DSH"], change=change)
+    known = [record(job.config, score) for job, score in zip(usual, (0.5, 0.7, 0.6), strict=True)]
+    assert (
+        plan("table3", rows=["DSH"], records=known, change=change)[0].config.train.lr
+        == usual[1].config.train.lr
+    )
+    known += [record(job.config, score) for job, score in zip(other, (0.5, 0.6, 0.7), strict=True)]
+    assert (
+        plan("table3", rows=["DSH"], records=known, change=change)[0].config.train.lr
+        == other[2].config.train.lr
+    )
+    assert plan("table3", rows=["DSH"], records=known)[0].config.train.lr == usual[1].config.train.lr
 
 
 def test_reproduce_makes_what_is_missing_once(tmp_path, capsys):
