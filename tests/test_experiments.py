@@ -74,6 +74,14 @@ def test_rows_of_one_seed_share_split_start_and_order():
     assert len({job.name for job in jobs}) == len(jobs)
 
 
+def test_sets_with_lists_keep_their_split():
+    for dataset in ("nus-wide-21", "imagenet100"):
+        jobs = plan("table3", dataset, seeds=(0, 2), rows=["DHIDA"])
+        assert [job.config.train.seed for job in jobs] == [0, 2]
+        assert [job.config.split_seed for job in jobs] == [0, 0]
+        assert jobs[0].config.train.augment == "crop-flip"
+
+
 def test_only_dhida_has_attention_and_the_classifier_one_length():
     jobs = plan("table3", bits=(16, 64))
     attention = {job.row: job.config.attention for job in jobs}
