@@ -243,8 +243,8 @@ def encode_to_store(
     files = [f.absolute() for f in list_images(folder)]
     if not files:
         raise ValueError(f"{folder} holds no picture.")
-    sizes = {str(f): f.stat() for f in files}
-    ids = {_file_id(path, state): path for path, state in sizes.items()}
+    states = {str(f): f.stat() for f in files}
+    ids = {_file_id(path, state): path for path, state in states.items()}
     wanted = np.array(list(ids), dtype=np.int64)
     with _distributed.first_alone():
         store = CodeStore(uri, f"photos-{encoder.name[:16]}", encoder.bits, _COLUMNS)
@@ -266,8 +266,8 @@ def encode_to_store(
         if codes:
             paths = [ids[i] for i in codes]
             numbers = np.array(list(codes), dtype=np.int64)
-            weights = [sizes[path].st_size for path in paths]
-            store.append(torch.stack(list(codes.values())), numbers, file=paths, bytes=weights)
+            lengths = [states[path].st_size for path in paths]
+            store.append(torch.stack(list(codes.values())), numbers, file=paths, bytes=lengths)
             done += len(codes)
         say(f"{min(start + len(part), len(mine)):,} of {len(mine):,} pictures")
     parts = _distributed.collect((done, skipped))
@@ -319,9 +319,7 @@ def find_in_store(
     positive_int("k", k)
     encoder = Encoder(model, device)
     question = encoder.codes([encoder.read(image)])  # 1×bits
-    store = CodeStore(uri, f"photos-{encoder.name[:16]}", encoder.bits, _COLUMNS)
-    if not len(store):
-        raise bad("uri", str(uri), "a place with codes of this model: encode the folder with it")
+    store = CodeStore(uri, f"photos-{encoder.name[:16]}", encoder.bits, _COLUMNS, create=False)
     return [Match(row["distance"], Path(row["file"])) for row in store.search(question, k, where)[0]]
 
 

@@ -35,6 +35,7 @@ class CodeStore:
         name: the table's name; made if it is not there.
         bits: K, the length of the codes.
         columns: name → int, float, str or bool, for a new table; an old one has its own.
+        create: make what is not there; with False a table that is not there is an error, and nothing is made.
 
     Attributes:
         bits: K.
@@ -42,8 +43,8 @@ class CodeStore:
 
     Raises:
         ImportError: if LanceDB is not installed.
-        ValueError: if a table of this name holds codes of another length or other columns, or a name is
-            wrong.
+        ValueError: if a table of this name holds codes of another length or other columns, a name is wrong,
+            or there is none and ``create`` is False.
 
     Source: ours; built in Chapter 17.
     """
@@ -54,6 +55,7 @@ class CodeStore:
         name: str = "codes",
         bits: int = 64,
         columns: dict[str, type] | None = None,
+        create: bool = True,
     ) -> None:
         try:
             import lancedb
@@ -61,11 +63,16 @@ class CodeStore:
             raise ImportError("A table of codes needs LanceDB: pip install lancedb") from error
         self.bits = positive_int("bits", bits)
         schema = self._schema(columns or {})
+        absent = bad("uri", str(uri), f"a place that holds the table {name!r}")
+        if not create and "://" not in str(uri) and not os.path.isdir(uri):
+            raise absent  # to connect would make the folder
         database = lancedb.connect(str(uri))
         self._table: Any
         try:
             self._table = database.open_table(name)
         except (ValueError, FileNotFoundError):  # there is none yet
+            if not create:
+                raise absent from None
             self._table = database.create_table(name, schema=schema, exist_ok=True)
         found = self._table.schema
         if "code" not in found.names or found.field("code").type != schema.field("code").type:

@@ -233,8 +233,11 @@ def test_wrong_input_of_the_table(tmp_path, model, folder, capsys):
     with pytest.raises(ValueError, match=r"can be read \(1 files were tried\)"):
         encode_to_store(tmp_path / "empty", model, tmp_path / "lance")
     picture = folder / "sea" / "1.png"
-    with pytest.raises(ValueError, match="`uri` must be a place with codes of this model"):
-        find_in_store(picture, model, tmp_path / "other")
+    for place in ("other", "empty"):  # nothing is made by asking
+        before = sorted(tmp_path.rglob("*"))
+        with pytest.raises(ValueError, match="`uri` must be a place that holds the table 'photos-"):
+            find_in_store(picture, model, tmp_path / place)
+        assert sorted(tmp_path.rglob("*")) == before
     encode = ["encode", str(folder), "--model", str(model), "--store", str(tmp_path / "lance")]
     assert main(encode) == 0
     assert "4 pictures encoded, 0 kept, 0 removed, 0 skipped; table in" in capsys.readouterr().out
