@@ -2,13 +2,14 @@
 
 The modules follow the paper, one idea each: `quantization` (Eq. 1, 2, 15), `attention` (Eq. 3–8),
 `backbones` and `models` (Table 1, Eq. 14), `losses` (Eq. 9–13), `data` (§4.1), `metrics` (§4.2),
-`training` (Algorithm 1), `runs` and `records` (what was measured, and how), `experiments` (Tables 3 and 4),
-`search`, `store` and `photos` (codes in use; they need FAISS or LanceDB). The names below are the ones that
-most readers need.
+`training` (Algorithm 1) and `callbacks` (what watches it), `runs` and `records` (what was measured, and
+how), `experiments` (Tables 3 and 4), `search`, `store` and `photos` (codes in use; they need FAISS or
+LanceDB). The names below are the ones that most readers need.
 """
 
 from dhida_lib import checks, losses, metrics, plots, widgets
 from dhida_lib.attention import ChannelAttention, DualAttention, PositionAttention
+from dhida_lib.callbacks import CsvLog, Monitor, PrintLog, TensorBoardLog
 from dhida_lib.checkpoints import load_model, save_model
 from dhida_lib.data import batches, data_path, load_dataset
 from dhida_lib.losses import ClassifierLoss, DHIDALoss
@@ -17,18 +18,7 @@ from dhida_lib.quantization import one_hot_codes, piecewise, quantization_error,
 from dhida_lib.records import Record, load_record, load_records, save_record
 from dhida_lib.runs import PROFILES, RunConfig, build, measure, run, start
 from dhida_lib.similarity import similarity
-from dhida_lib.training import (
-    CsvLog,
-    History,
-    Monitor,
-    PrintLog,
-    TensorBoardLog,
-    TrainConfig,
-    encode,
-    outputs,
-    seed_everything,
-    train,
-)
+from dhida_lib.training import History, TrainConfig, encode, outputs, seed_everything, train
 
 __version__ = "0.1.0"
 

@@ -15,13 +15,14 @@ from safetensors.torch import save_file
 from dhida_lib._distributed import begin, rank, world
 from dhida_lib._files import sha256, write_atomic
 from dhida_lib._validate import bad
+from dhida_lib.callbacks import CsvLog, Progress, TensorBoardLog
 from dhida_lib.checkpoints import load_model, save_model
 from dhida_lib.data import load_dataset
 from dhida_lib.experiments import BASES, SOURCES, TABLES, Job, missing, plan, reproduce
 from dhida_lib.photos import encode_folder, encode_to_store, find_in_store, find_similar
 from dhida_lib.records import Record, load_records, save_record
 from dhida_lib.runs import PROFILES, RunConfig, measure, run
-from dhida_lib.training import Callback, CsvLog, Progress, TensorBoardLog, pick_device
+from dhida_lib.training import Callback, pick_device
 
 __all__ = ["main"]
 

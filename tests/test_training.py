@@ -19,6 +19,7 @@ from dhida_lib import checkpoints, records, runs, training
 from dhida_lib.__main__ import main
 from dhida_lib._files import sha256, write_atomic, write_json
 from dhida_lib._validate import choice, positive, positive_int
+from dhida_lib.callbacks import CsvLog, Monitor, PrintLog, Progress, TensorBoardLog
 from dhida_lib.checkpoints import load_model, save_model
 from dhida_lib.data import load_dataset
 from dhida_lib.models import HashNetwork
@@ -26,11 +27,6 @@ from dhida_lib.records import load_record
 from dhida_lib.runs import PROFILES, RunConfig, build, hold_out, measure, run
 from dhida_lib.similarity import as_labels, similarity
 from dhida_lib.training import (
-    CsvLog,
-    Monitor,
-    PrintLog,
-    Progress,
-    TensorBoardLog,
     TrainConfig,
     encode,
     learning_rate,
