@@ -32,7 +32,7 @@ def count_pairs(
     d: NDArray[np.uint64],
     weight: NDArray[np.int64],
     start: NDArray[np.int64],
-    relevant: NDArray[np.uint64],
+    relevant: NDArray[np.uint8],
     out: NDArray[np.int64],
 ) -> None:
     """Count, for each query, the items at each distance, relevant ones apart.
@@ -43,7 +43,7 @@ def count_pairs(
         weight: how often each item occurs (nd,).
         start: where each label group begins in ``d``, and where the last one ends (g+1,).
         relevant: 1 where a label group shares a label with a query, else 0 (nq×g).
-        out: the counts, filled here (nq×2×bins): not relevant, then relevant.
+        out: the counts, added to here (nq×2×bins): not relevant, then relevant.
     """
     bins = out.shape[2]
     both = np.zeros((4, 2 * bins), np.int64)
@@ -52,10 +52,10 @@ def count_pairs(
         both[:] = 0
         q0, q1, q2, q3 = q[i], q[i + 1], q[i + 2], q[i + 3]
         for g in range(len(start) - 1):
-            t0 = h0[np.uint64(bins) * relevant[i, g] :]
-            t1 = h1[np.uint64(bins) * relevant[i + 1, g] :]
-            t2 = h2[np.uint64(bins) * relevant[i + 2, g] :]
-            t3 = h3[np.uint64(bins) * relevant[i + 3, g] :]
+            t0 = h0[bins * relevant[i, g] :]
+            t1 = h1[bins * relevant[i + 1, g] :]
+            t2 = h2[bins * relevant[i + 2, g] :]
+            t3 = h3[bins * relevant[i + 3, g] :]
             for j in range(start[g], start[g + 1]):
                 x, w = d[j], weight[j]
                 t0[_ones(x ^ q0)] += w
@@ -63,5 +63,5 @@ def count_pairs(
                 t2[_ones(x ^ q2)] += w
                 t3[_ones(x ^ q3)] += w
         for s in range(4):
-            out[i + s, 0] = both[s, :bins]
-            out[i + s, 1] = both[s, bins:]
+            out[i + s, 0] += both[s, :bins]
+            out[i + s, 1] += both[s, bins:]

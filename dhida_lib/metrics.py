@@ -90,7 +90,8 @@ def ranking_histograms(
     """Count, for each query, the items and the relevant items at every Hamming distance.
 
     An item is relevant if it shares a label with the query. Items that agree in code and labels are counted
-    together, and pairs are taken a block at a time: memory does not grow with their number.
+    together, and pairs are taken a block at a time: memory does not grow with their number, only by some
+    30 bytes for each item of the database.
 
     Args:
         q: query codes of ±1 (nq×K).
@@ -472,21 +473,24 @@ def _count_compiled(q: Tensor, q_y: Tensor, d: Tensor, d_y: Tensor, weight: Tens
     new = new.any(dim=1) if new.ndim == 2 else new
     start = F.pad(new.nonzero()[:, 0] + 1, (1, 1))  # where items of the same labels begin
     start[-1] = len(d_y)
-    groups = d_y[start[:-1]]
+    groups, q_y = d_y[start[:-1]].float(), q_y.float()
     threads = torch.get_num_threads()
     share = -(-len(q) // (4 * threads)) * 4  # queries of a thread, a multiple of 4
     more = (0, 0, 0, share * threads - len(q))  # rows
     words = F.pad(q, more)[:, 0].numpy().view(np.uint64)
-    relevant = F.pad(_relevance(q_y.float(), groups.float()).long(), more).numpy().view(np.uint64)
     out = np.zeros((len(words), *table.shape[1:]), np.int64)
     items, weights = d[:, 0].numpy().view(np.uint64), weight.numpy()
 
     def part(first: int) -> None:
         mine = slice(first, first + share)
-        count_pairs(words[mine], items, weights, start.numpy(), relevant[mine], out[mine])
+        count_pairs(words[mine], items, weights, border, relevant[mine], out[mine])
 
+    size = max(1, _PAIRS // len(words))  # label groups at a time, where almost every item has its own
     with ThreadPoolExecutor(threads) as pool:  # the loop holds no lock
-        list(pool.map(part, range(0, len(words), share)))
+        for at, some in zip(range(0, len(groups), size), groups.split(size), strict=True):
+            border = start[at : at + size + 1].numpy()
+            relevant = F.pad(_relevance(q_y, some).byte(), more).numpy()
+            list(pool.map(part, range(0, len(words), share)))
     table += torch.from_numpy(out[: len(q)])
 
 

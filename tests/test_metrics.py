@@ -532,8 +532,9 @@ def test_the_compiled_loop_counts_the_same(monkeypatch, bits, multi):
         monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
         monkeypatch.setattr(metrics, "_FEW", 0)
         assert metrics._compile(q, d)
-        for items in (metrics._ITEMS, 7):
+        for items, pairs in ((metrics._ITEMS, metrics._PAIRS), (7, metrics._PAIRS), (metrics._ITEMS, 20)):
             monkeypatch.setattr(metrics, "_ITEMS", items)
+            monkeypatch.setattr(metrics, "_PAIRS", pairs)  # 20: one or two label groups at a time
             compiled = metrics.ranking_histograms(q, d, q_y, d_y)
             assert all(torch.equal(a, b) for a, b in zip(plain, compiled, strict=True))
         monkeypatch.undo()
@@ -546,6 +547,36 @@ def test_without_numba_the_plain_loop_counts(monkeypatch):
     assert not metrics._compile(torch.ones(2, 65), torch.ones(2, 65))
     monkeypatch.setitem(sys.modules, "dhida_lib._compiled", None)
     assert not metrics._compile(torch.ones(2, 64), torch.ones(2, 64))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("multi", [False, True])
+def test_a_gpu_measures_the_same(multi):
+    g = torch.Generator().manual_seed(0)
+    q, d = (torch.randint(0, 2, (n, 40), generator=g) * 2 - 1 for n in (30, 5000))
+    if multi:
+        q_y, d_y = (torch.randint(0, 2, (n, 5), generator=g) for n in (30, 5000))
+    else:
+        q_y, d_y = (torch.randint(0, 9, (n,), generator=g) for n in (30, 5000))
+    gpu = [x.cuda() for x in (q, d, q_y, d_y)]
+    for mine, theirs in zip(
+        metrics.ranking_histograms(*gpu), metrics.ranking_histograms(q, d, q_y, d_y), strict=True
+    ):
+        assert mine.is_cuda
+        assert torch.equal(mine.cpu(), theirs)
+    for k in (None, 100):
+        for ties in ("expected", "stable"):
+            ap = metrics.average_precision(*gpu, k, ties)
+            assert ap.is_cuda
+            assert ap.cpu().tolist() == pytest.approx(
+                metrics.average_precision(q, d, q_y, d_y, k, ties).tolist()
+            )
+    assert metrics.mean_average_precision(*gpu) == pytest.approx(
+        metrics.mean_average_precision(q, d, q_y, d_y)
+    )
+    assert metrics.precision_within_radius(*gpu) == pytest.approx(
+        metrics.precision_within_radius(q, d, q_y, d_y)
+    )
 
 
 @pytest.mark.parametrize("bits", [1, 31, 32, 64, 100])
@@ -567,23 +598,26 @@ from dhida_lib import metrics
 g = torch.Generator().manual_seed(0)
 q, d = ((torch.randint(0, 2, (n, 64), generator=g) * 2 - 1).to(torch.int8) for n in (1000, {size}))
 q_y, d_y = (torch.arange(n) % 10 for n in (1000, {size}))
+if {sets}:  # almost every item has labels of its own
+    q_y, d_y = ((torch.rand(n, 21, generator=g) < 0.35).to(torch.uint8) for n in (1000, {size}))
 {before}
 start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 counts, relevant = metrics.ranking_histograms(q, d, q_y, d_y)
-assert (counts.sum(dim=1) == {size}).all() and (relevant.sum(dim=1) == {size} // 10).all()
+hits = (d_y.float() @ q_y[0].float() > 0).sum() if {sets} else {size} // 10
+assert (counts.sum(dim=1) == {size}).all() and relevant[0].sum() == hits
 print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - start) / 1024)
 """
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss has other units elsewhere")
 @pytest.mark.parametrize("before", ["import dhida_lib._compiled", "metrics._compile = lambda q, d: False"])
-@pytest.mark.parametrize("size", [54_000, 1_000_000])
-def test_memory_stays_small(before, size):
-    """Under 300 MB beyond the codes themselves, however many pairs there are."""
+@pytest.mark.parametrize(("size", "sets"), [(54_000, False), (54_000, True), (1_000_000, False)])
+def test_memory_stays_small(before, size, sets):
+    """Under 300 MB beyond the codes themselves, however many pairs and sets of labels there are."""
     if size > 100_000 and "lambda" in before:
         pytest.skip("a minute of matrix products; the blocks are the same")
     done = subprocess.run(
-        [sys.executable, "-c", PEAK.format(size=size, before=before)],
+        [sys.executable, "-c", PEAK.format(size=size, before=before, sets=sets)],
         capture_output=True,
         text=True,
         check=True,
