@@ -1,4 +1,7 @@
-"""The command line: ``python -m dhida_lib train | pretrain | evaluate | reproduce | encode | search``."""
+"""The command line, ``python -m dhida_lib COMMAND``.
+
+The commands: train, pretrain, evaluate, reproduce, repeat, encode, search.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,11 @@ import argparse
 import json
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import save_file
 
 from dhida_lib._distributed import begin, rank, world
@@ -20,7 +24,7 @@ from dhida_lib.checkpoints import load_model, save_model
 from dhida_lib.data import load_dataset
 from dhida_lib.experiments import BASES, SOURCES, TABLES, Job, missing, plan, reproduce
 from dhida_lib.photos import encode_folder, encode_to_store, find_in_store, find_similar
-from dhida_lib.records import Record, load_records, save_record
+from dhida_lib.records import Record, load_record, load_records, save_record
 from dhida_lib.runs import PROFILES, RunConfig, measure, run
 from dhida_lib.training import Callback, pick_device
 
@@ -68,7 +72,9 @@ def _parser() -> argparse.ArgumentParser:
     r.add_argument("--records", type=Path, default=Path("data/records"), help="parent of the records' folder")
     r.add_argument("--work", type=Path, default=Path("_build/runs"), help="states of unfinished runs")
     r.add_argument("--dry-run", action="store_true", help="list what is left, run nothing")
-    for made in (t, p, r):
+    a = commands.add_parser("repeat", help="make a record's run again, and compare every number")
+    a.add_argument("record", type=Path, nargs="+", help="the record's JSON file")
+    for made in (t, p, r, a):
         made.add_argument(
             "--set",
             type=_setting,
@@ -77,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
             metavar="NAME=VALUE",
             help="change one setting",
         )
-    for made in (t, p, e, r):
+    for made in (t, p, e, r, a):
         made.add_argument("--root", help="where the data set lies, if it does not ship")
     n = commands.add_parser("encode", help="encode the pictures in a folder; a second call reads what is new")
     n.add_argument("folder", type=Path, help="where the pictures are")
@@ -195,6 +201,22 @@ def _reproduce(args: argparse.Namespace) -> None:
     print(f"{made} runs made, records in {folder}")
 
 
+def _repeat(args: argparse.Namespace) -> int:
+    """Status 1 if a number differs. It may, on another processor or with another version of torch."""
+    differ = 0
+    for path, old in [(path, load_record(path)) for path in args.record]:
+        torch.set_num_threads(old.machine["threads"])  # the order of a sum depends on it
+        _, new = run(RunConfig().change(**{**old.settings(), **dict(args.set)}), args.root)
+        same = new.metrics == old.metrics
+        differ += not same
+        told = "every number the same" if same else f"now {new.metrics['map']:.4f}: NOT the same"
+        _say(f"{path.name}: mAP {old.metrics['map']:.4f}, {told}")
+        if not same:
+            odd = [k for k, v in old.machine.items() if new.machine[k] != v]
+            _say("  what differs between the machines: " + (", ".join(odd) or "nothing that a record knows"))
+    return int(differ > 0)
+
+
 def _encode(args: argparse.Namespace) -> None:
     begin()
     if args.store:
@@ -241,30 +263,31 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the arguments; None takes those of the process.
 
     Returns:
-        The exit status: 0, or 2 after an error, which is one line on standard error.
+        The exit status: 0; 1 if a record did not repeat; 2 after an error, which is one line on standard
+        error.
 
     Source: ours; used in Chapters 11 and 13.
     """
     args = _parser().parse_args(argv)
-    commands = {
+    commands: dict[str, Callable[[argparse.Namespace], int | None]] = {
         "train": _train,
         "pretrain": _pretrain,
         "evaluate": _evaluate,
         "reproduce": _reproduce,
+        "repeat": _repeat,
         "encode": _encode,
         "search": _search,
     }
     if args.command in ("encode", "search"):  # PIL warns of odd files that it reads all the same
         warnings.filterwarnings("ignore", module="PIL")
     try:
-        commands[args.command](args)
+        return commands[args.command](args) or 0
     except (ValueError, FileNotFoundError, FloatingPointError, ImportError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("stopped; the same command goes on from the last whole epoch", file=sys.stderr)
         return 130
-    return 0
 
 
 if __name__ == "__main__":

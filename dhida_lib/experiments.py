@@ -117,7 +117,7 @@ STARTS: dict[str, dict[str, Any]] = {"dbdh": {"activation": "piecewise"}}
 does not learn from a random start here (its trials are recorded too), so its row is the form of common ports.
 """
 
-TABLES = ("tune", "table3", "table4", "beyond")
+TABLES = ("tune", "edge", "table3", "table4", "beyond")
 _VALIDATION = 0.25  # the share of the training images that the search cuts off
 SOURCES = {"fashion-multi": "fashion-mnist", "fashion-mini": "fashion-mnist"}
 """Data sets that take their settings from the search on another."""
@@ -211,6 +211,17 @@ def _trials(method: str, base: RunConfig, records: list[Record]) -> list[RunConf
     return rates + more
 
 
+def _further(method: str, base: RunConfig, records: list[Record]) -> RunConfig | None:
+    """One rate beyond the search's last, if a whole search took that one. A check: `tuned` ignores it."""
+    trials = _trials(method, base, records)
+    if len(trials) == len(RATES):
+        return None
+    slow, usual, fast = sorted(trial.train.lr for trial in trials[: len(RATES)])
+    taken = trials[-1].train.lr  # the trials of its own setting are made at the best rate
+    further = {slow: slow * slow / usual, fast: fast * fast / usual}.get(taken)
+    return None if further is None else trials[0].change(lr=further)
+
+
 def _attention(method: str, base: RunConfig) -> str:
     """Attention belongs to DHIDA; every other method has the same backbone without it."""
     return base.attention if method == "dhida" else "none"
@@ -232,7 +243,8 @@ def plan(
     start and the order of the images. Two rows of one seed share all three, so their difference is paired.
 
     Args:
-        table: ``"tune"`` (the search, seed 0), ``"table3"`` (methods), ``"table4"`` (models) or ``"beyond"``.
+        table: ``"tune"`` (the search, seed 0), ``"edge"`` (one learning rate further, where the search took
+            the last one), ``"table3"`` (methods), ``"table4"`` (models) or ``"beyond"``.
         dataset: a key of `BASES`.
         bits: the code lengths.
         seeds: the seeds.
@@ -252,7 +264,8 @@ def plan(
     choice("table", table, TABLES)
     base = BASES[choice("dataset", dataset, BASES)].change(**(change or {}))
     records = list(records)
-    labels = {"tune": {**METHODS, **BEYOND}, "beyond": BEYOND}.get(table, METHODS)
+    both = {**METHODS, **BEYOND}
+    labels = {"tune": both, "edge": both, "beyond": BEYOND}.get(table, METHODS)
     names = list(MODELS if table == "table4" else labels.values())
     for row in rows or ():
         choice("rows", row, names)
@@ -262,6 +275,8 @@ def plan(
     method = {label: name for name, label in labels.items()}
     if table == "tune":
         return [Job(row, c) for row in names for c in _trials(method[row], base, records)]
+    if table == "edge":
+        return [Job(row, c) for row in names if (c := _further(method[row], base, records)) is not None]
     jobs = []
     source = SOURCES.get(dataset, dataset)
     mine = change if source == dataset else None  # a search with the same change comes first
@@ -384,7 +399,8 @@ def reproduce(
         root: where the data set lies, if it does not ship.
         work: where the states of unfinished runs are kept.
         jobs: processes; each has its share of the cores, or one thread if OMP_NUM_THREADS says so.
-        budget: seconds; no run is begun that would not end within them, judged by those made so far.
+        budget: seconds; no run is begun that would not end within them, judged by those made so far, or by
+            the folder's records while none is. Without either, one is begun to see.
         say: told one line for every run.
 
     Returns:
@@ -402,6 +418,9 @@ def reproduce(
     Path(folder).mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
     times: list[float] = []
+    known = [
+        r.seconds for r in load_records(folder)
+    ]  # measuring comes on top, so the first guess is a low one
     threads = max(1, torch.get_num_threads() // jobs)
     context = get_context("spawn")  # a forked process would inherit torch's threads in a broken state
     pool = ProcessPoolExecutor(
@@ -414,7 +433,9 @@ def reproduce(
                 stopped = False
                 while running or (todo and not stopped):
                     while todo and len(running) < jobs and not stopped:
-                        typical = statistics.fmean(times) if times else 0.0
+                        if budget is not None and running and not (times or known):
+                            break  # how long a run takes is not known before the first has ended
+                        typical = statistics.fmean(times) if times else statistics.median(known or [0.0])
                         stopped = budget is not None and time.monotonic() - started + typical > budget
                         if not stopped:
                             job = todo.pop(0)

@@ -53,6 +53,16 @@ class Record:
     created: str = field(default_factory=lambda: datetime.now(timezone.utc).isoformat(timespec="seconds"))
     note: str = ""
 
+    def settings(self) -> dict[str, Any]:
+        """The run's settings for `RunConfig.change`.
+
+        Returns:
+            Name → value, those of the training beside the others.
+
+        Source: ours; used by ``python -m dhida_lib repeat``.
+        """
+        return {**{k: v for k, v in self.config.items() if k != "train"}, **self.config["train"]}
+
 
 def machine() -> dict[str, Any]:
     """Describe the machine in words that mean something to a stranger; no host name, no path.

@@ -30,8 +30,8 @@ from dhida_lib.experiments import (
 )
 from dhida_lib.losses import LOSSES, build_loss
 from dhida_lib.models import HashNetwork
-from dhida_lib.records import Record, load_record, load_records
-from dhida_lib.runs import run, weights_name
+from dhida_lib.records import Record, load_records, save_record
+from dhida_lib.runs import weights_name
 
 TINY = {"width": 2, "epochs": 1, "batch_size": 100, "augment": "none"}
 SET = [part for name, value in TINY.items() for part in ("--set", f"{name}={value}")]
@@ -231,6 +231,22 @@ def test_a_search_with_the_same_change_comes_first(tmp_path):
     assert plan("table3", rows=["DSH"], records=known)[0].config.train.lr == usual[1].config.train.lr
 
 
+@pytest.mark.parametrize(
+    ("values", "factor"), [((0.5, 0.6, 0.7), 4), ((0.5, 0.7, 0.6), 0.25), ((0.7, 0.5, 0.6), None)]
+)
+def test_one_rate_further_where_the_search_took_the_last(values, factor):
+    base = BASES["fashion-mnist"].train.lr
+    assert RATES == (1.0, 0.5, 2.0)
+    assert plan("edge", rows=["DSH"]) == []  # the search comes first
+    known = [record(job.config, score) for job, score in zip(plan("tune", rows=["DSH"]), values, strict=True)]
+    jobs = plan("edge", rows=["DSH"], records=known)
+    assert [job.config.train.lr for job in jobs] == ([] if factor is None else [base * factor])
+    if jobs:  # what it finds is looked at, never taken
+        before = tuned("dsh", "fashion-mnist", known)
+        assert tuned("dsh", "fashion-mnist", [*known, record(jobs[0].config, 1.0)]) == before
+        assert jobs[0].config.held_out > 0
+
+
 def test_reproduce_makes_what_is_missing_once(tmp_path, capsys):
     assert main(command(tmp_path, "--dry-run")) == 0
     assert "2 runs left" in capsys.readouterr().out
@@ -248,15 +264,19 @@ def test_reproduce_makes_what_is_missing_once(tmp_path, capsys):
     assert "0 runs left" in capsys.readouterr().out
 
 
-def test_a_record_repeats_from_its_configuration(tmp_path):
+def test_a_record_repeats_from_its_configuration(tmp_path, capsys):
     assert main(command(tmp_path)) == 0
-    for path in (tmp_path / "records" / "fashion-mini").glob("*.json"):
-        old = load_record(path)
-        config = next(
-            job.config for job in plan("table3", "fashion-mini", change=TINY) if job.row == old.note
-        )
-        _, new = run(config)
-        assert new.metrics == old.metrics
+    paths = sorted((tmp_path / "records" / "fashion-mini").glob("*.json"))
+    capsys.readouterr()
+    assert main(["repeat", *map(str, paths)]) == 0
+    out = capsys.readouterr().out
+    assert out.count("every number the same") == len(paths) == 2
+    assert main(["repeat", str(paths[0]), "--set", "seed=1"]) == 1
+    out = capsys.readouterr().out
+    assert "NOT the same" in out
+    assert "nothing that a record knows" in out
+    assert main(["repeat", str(tmp_path / "nothing.json")]) == 2
+    assert "nothing.json" in capsys.readouterr().err
 
 
 def test_a_budget_begins_no_run_that_would_not_end_in_it(tmp_path, capsys):
@@ -264,6 +284,14 @@ def test_a_budget_begins_no_run_that_would_not_end_in_it(tmp_path, capsys):
     out = capsys.readouterr().out
     assert "2 runs left" in out
     assert "0 runs made" in out
+    folder = tmp_path / "records" / "fashion-mini"
+    known = replace(record(BASES["fashion-mini"]), seconds=1000.0, machine={})
+    save_record(known, folder / "known.json")
+    assert main(command(tmp_path, "--budget", "900")) == 0  # the record tells how long a run takes
+    assert "0 runs made" in capsys.readouterr().out
+    (folder / "known.json").unlink()
+    assert main(command(tmp_path, "--budget", "900", "--jobs", "2")) == 0  # one first, to see, then the other
+    assert "2 runs made" in capsys.readouterr().out
 
 
 def test_wrong_input_is_one_line(tmp_path, capsys):
