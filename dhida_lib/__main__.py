@@ -74,6 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     r.add_argument("--dry-run", action="store_true", help="list what is left, run nothing")
     a = commands.add_parser("repeat", help="make a record's run again, and compare every number")
     a.add_argument("record", type=Path, nargs="+", help="the record's JSON file")
+    a.add_argument("--out", type=Path, metavar="FOLDER", help="keep the new records here")
     for made in (t, p, r, a):
         made.add_argument(
             "--set",
@@ -202,18 +203,21 @@ def _reproduce(args: argparse.Namespace) -> None:
 
 
 def _repeat(args: argparse.Namespace) -> int:
-    """Status 1 if a number differs. It may, on another processor or with another version of torch."""
+    """Status 1 if a number differs. It will, on another processor or with another version of torch."""
     differ = 0
     for path, old in [(path, load_record(path)) for path in args.record]:
         torch.set_num_threads(old.machine["threads"])  # the order of a sum depends on it
-        _, new = run(RunConfig().change(**{**old.settings(), **dict(args.set)}), args.root)
+        _, new = run(RunConfig().change(**{**old.settings(), **dict(args.set)}), args.root, note=old.note)
         same = new.metrics == old.metrics
         differ += not same
         told = "every number the same" if same else f"now {new.metrics['map']:.4f}: NOT the same"
         _say(f"{path.name}: mAP {old.metrics['map']:.4f}, {told}")
+        if args.out:
+            save_record(new, args.out / path.name)
         if not same:
-            odd = [k for k, v in old.machine.items() if new.machine[k] != v]
-            _say("  what differs between the machines: " + (", ".join(odd) or "nothing that a record knows"))
+            was = {k: old.machine.get(k, "not recorded") for k in new.machine}
+            odd = [f"{k} {was[k]} → {v}" for k, v in new.machine.items() if was[k] != v]
+            _say("  between the machines: " + ("; ".join(odd) or "no difference that a record knows"))
     return int(differ > 0)
 
 

@@ -68,7 +68,8 @@ def machine() -> dict[str, Any]:
     """Describe the machine in words that mean something to a stranger; no host name, no path.
 
     Returns:
-        Processor, its cores, threads that torch uses, GPU (or None), versions of Python and torch.
+        Processor (two of one name but of another family or model round differently), its cores, threads that
+        torch uses and the vector instructions it found, GPU (or None), versions of Python and torch.
 
     Source: ours; built in Chapter 11.
     """
@@ -76,6 +77,7 @@ def machine() -> dict[str, Any]:
         "processor": _processor(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
         "gpu": torch.cuda.get_device_name(0) if torch.cuda.is_available() else None,
         "python": platform.python_version(),
         "torch": torch.__version__,
@@ -83,10 +85,15 @@ def machine() -> dict[str, Any]:
 
 
 def _processor() -> str:
-    """The processor's model name where the system tells it, else its architecture."""
+    """The processor's name, family and model where the system tells them, else its architecture."""
     info = Path("/proc/cpuinfo")
-    if info.is_file() and (found := re.search(r"^model name\s*:\s*(.+)$", info.read_text(), re.MULTILINE)):
-        return found[1].strip()
+    text = info.read_text() if info.is_file() else ""
+    told = {
+        k: re.search(rf"^{k}\s*:\s*(.+)$", text, re.MULTILINE) for k in ("model name", "cpu family", "model")
+    }
+    if name := told["model name"]:
+        rest = [f"{k.split()[-1]} {found[1].strip()}" for k, found in told.items() if found and found != name]
+        return name[1].strip() + (f" ({', '.join(rest)})" if rest else "")
     return platform.processor() or platform.machine()
 
 

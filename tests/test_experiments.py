@@ -271,10 +271,21 @@ def test_a_record_repeats_from_its_configuration(tmp_path, capsys):
     assert main(["repeat", *map(str, paths)]) == 0
     out = capsys.readouterr().out
     assert out.count("every number the same") == len(paths) == 2
-    assert main(["repeat", str(paths[0]), "--set", "seed=1"]) == 1
+    assert main(["repeat", str(paths[0]), "--set", "seed=1", "--out", str(tmp_path / "again")]) == 1
     out = capsys.readouterr().out
     assert "NOT the same" in out
-    assert "nothing that a record knows" in out
+    assert "no difference that a record knows" in out
+    (kept,) = load_records(tmp_path / "again")
+    assert kept.config["train"]["seed"] == 1
+    old = json.loads(paths[0].read_text(encoding="utf-8"))
+    del old["machine"]["instructions"]
+    old["machine"]["torch"] = "0.1"
+    old["metrics"]["map"] = 0.0
+    paths[0].write_text(json.dumps(old), encoding="utf-8")
+    assert main(["repeat", str(paths[0])]) == 1
+    out = capsys.readouterr().out
+    assert "torch 0.1 → " in out
+    assert "instructions not recorded → " in out
     assert main(["repeat", str(tmp_path / "nothing.json")]) == 2
     assert "nothing.json" in capsys.readouterr().err
 
