@@ -60,7 +60,9 @@ def _parser() -> argparse.ArgumentParser:
     e.add_argument("--device", default="auto", help="auto, cpu, cuda …")
     r = commands.add_parser("reproduce", help="make the runs behind a table, except those recorded")
     r.add_argument(
-        "table", choices=TABLES, help="tune: the search; table3: methods; table4: models; beyond: Chapter 19"
+        "table",
+        choices=TABLES,
+        help="tune: the search; edge: a rate past its last; table3: methods; table4: models; beyond: Chapter 19",
     )
     r.add_argument("--dataset", choices=list(BASES), default="fashion-mnist")
     r.add_argument("--bits", type=int, nargs="+", default=[16])
