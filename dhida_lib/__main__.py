@@ -62,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     r.add_argument(
         "table",
         choices=TABLES,
-        help="tune: the search; edge: a rate past its last; table3: methods; table4: models; beyond: Chapter 19",
+        help="tune: a search; edge: one rate past it; table3: methods; table4: models; beyond: Chapter 19",
     )
     r.add_argument("--dataset", choices=list(BASES), default="fashion-mnist")
     r.add_argument("--bits", type=int, nargs="+", default=[16])
