@@ -207,8 +207,15 @@ def _reproduce(args: argparse.Namespace) -> None:
 def _repeat(args: argparse.Namespace) -> int:
     """Status 1 if a number differs. It will, on another processor or with another version of torch."""
     differ = 0
+    for path in args.record:
+        if args.out and (args.out / path.name).resolve() == path.resolve():
+            raise bad(
+                "--out", str(args.out), f"another folder than that of {path.name}, which it would replace"
+            )
     for path, old in [(path, load_record(path)) for path in args.record]:
-        torch.set_num_threads(old.machine["threads"])  # the order of a sum depends on it
+        torch.set_num_threads(
+            old.machine.get("threads", torch.get_num_threads())
+        )  # a sum's order depends on it
         _, new = run(RunConfig().change(**{**old.settings(), **dict(args.set)}), args.root, note=old.note)
         same = new.metrics == old.metrics
         differ += not same

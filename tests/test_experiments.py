@@ -275,6 +275,10 @@ def test_a_record_repeats_from_its_configuration(tmp_path, capsys):
     out = capsys.readouterr().out
     assert "NOT the same" in out
     assert "no difference that a record knows" in out
+    before = paths[0].read_bytes()
+    assert main(["repeat", str(paths[0]), "--out", str(paths[0].parent)]) == 2  # a record is never replaced
+    assert "`--out` must be another folder" in capsys.readouterr().err
+    assert paths[0].read_bytes() == before
     (kept,) = load_records(tmp_path / "again")
     assert kept.config["train"]["seed"] == 1
     old = json.loads(paths[0].read_text(encoding="utf-8"))
