@@ -1,7 +1,7 @@
 """A network on disk, and a training run that can go on after a crash (Algorithm 1, §4.2; Chapter 11).
 
 Tensors lie in a safetensors file, everything else in a JSON file beside it, which names the tensor file and
-its SHA-256. The JSON file is written last: as long as it is the old one, the old state counts.
+its SHA-256, and its own. The JSON file is written last: as long as it is the old one, the old state counts.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from dhida_lib._files import read_json, sha256, write_atomic, write_json
+from dhida_lib._files import read_card, sha256, write_atomic, write_card
 from dhida_lib.models import HashNetwork
 
 __all__ = ["load_model", "load_state", "save_model", "save_state"]
@@ -63,7 +63,7 @@ def save_model(model: HashNetwork, path: str | os.PathLike[str], about: dict[str
         "model": model.config,
         "about": about or {},
     }
-    return write_json(tensors.with_suffix(".json"), content)
+    return write_card(tensors.with_suffix(".json"), content)
 
 
 def load_model(path: str | os.PathLike[str]) -> tuple[HashNetwork, dict[str, Any]]:
@@ -136,7 +136,7 @@ def save_state(
         "optimizer": numbers,
         "about": about,
     }
-    written = write_json(folder / STATE, content)
+    written = write_card(folder / STATE, content)
     for old in folder.glob("epoch-*.safetensors"):
         if old != file:
             old.unlink()
@@ -184,8 +184,8 @@ def load_state(
 
 def _read(where: Path, needed: tuple[str, ...]) -> dict[str, Any]:
     """Read a JSON file of ours and make sure that it is one."""
-    content = read_json(where)
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
+    content = read_card(where)
+    if content.get("format") != FORMAT:
         raise ValueError(f"{where} is not a checkpoint of format {FORMAT} of dhida_lib.")
     missing = [key for key in needed if key not in content]
     if missing:

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from dhida_lib._files import read_json, write_json
+from dhida_lib._files import read_card, write_card
 from dhida_lib._validate import bad
 from dhida_lib.training import TrainConfig
 
@@ -98,7 +98,7 @@ def _processor() -> str:
 
 
 def save_record(record: Record, path: str | os.PathLike[str]) -> Path:
-    """Write a record as JSON, whole or not at all.
+    """Write a record as JSON that holds its own hash, whole or not at all.
 
     Args:
         record: what was measured.
@@ -109,7 +109,7 @@ def save_record(record: Record, path: str | os.PathLike[str]) -> Path:
 
     Source: ours; built in Chapter 11.
     """
-    return write_json(path, asdict(record))
+    return write_card(path, asdict(record))
 
 
 def load_record(path: str | os.PathLike[str]) -> Record:
@@ -127,9 +127,9 @@ def load_record(path: str | os.PathLike[str]) -> Record:
 
     Source: ours; used in Chapter 13.
     """
-    content = read_json(path)
+    content = read_card(path)
     names = {f.name for f in fields(Record)}
-    if not isinstance(content, dict) or set(content) != names:
+    if set(content) != names:
         raise ValueError(f"{path} is not a record: it needs exactly the keys {', '.join(sorted(names))}.")
     content["config"] = {**_LATER, **content["config"]}
     if isinstance(train := content["config"].get("train"), dict):  # settings younger than the record

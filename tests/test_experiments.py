@@ -14,6 +14,7 @@ import torch
 
 from dhida_lib import experiments
 from dhida_lib.__main__ import main
+from dhida_lib._files import write_card
 from dhida_lib.experiments import (
     BASES,
     BEYOND,
@@ -285,7 +286,7 @@ def test_a_record_repeats_from_its_configuration(tmp_path, capsys):
     del old["machine"]["instructions"]
     old["machine"]["torch"] = "0.1"
     old["metrics"]["map"] = 0.0
-    paths[0].write_text(json.dumps(old), encoding="utf-8")
+    write_card(paths[0], old)
     assert main(["repeat", str(paths[0])]) == 1
     out = capsys.readouterr().out
     assert "torch 0.1 → " in out

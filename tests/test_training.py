@@ -17,7 +17,7 @@ from torch import nn
 import dhida_lib
 from dhida_lib import checkpoints, records, runs, training
 from dhida_lib.__main__ import main
-from dhida_lib._files import sha256, write_atomic, write_json
+from dhida_lib._files import read_card, sha256, write_atomic, write_card, write_json
 from dhida_lib._validate import choice, positive, positive_int
 from dhida_lib.callbacks import CsvLog, Monitor, PrintLog, Progress, TensorBoardLog
 from dhida_lib.checkpoints import load_model, save_model
@@ -163,8 +163,11 @@ def test_damaged_states_are_detected(tmp_path):
     (tmp_path / "checkpoint.json").write_text('{"format": 1}')
     with pytest.raises(ValueError, match="lacks file"):
         trained(tmp_path)
-    (tmp_path / "checkpoint.json").write_text("[]")
+    (tmp_path / "checkpoint.json").write_text("{}")
     with pytest.raises(ValueError, match="format 1"):
+        trained(tmp_path)
+    (tmp_path / "checkpoint.json").write_text("[]")
+    with pytest.raises(ValueError, match="its JSON is no object"):
         trained(tmp_path)
     (tmp_path / "checkpoint.json").write_text("{")
     with pytest.raises(ValueError, match="not JSON"):
@@ -437,6 +440,7 @@ def test_what_was_written_before_the_knobs_still_counts(tmp_path):
     state = json.loads(where.read_text())
     for name in new:
         del state["about"]["run"]["config"][name]
+    del state["card_sha256"]  # nor did its card have a hash
     where.write_text(json.dumps(state))
     assert len(small_run(folder=tmp_path, epochs=1)[2].epochs) == 1
     with pytest.raises(ValueError, match="precision was 'float32', is now 'bfloat16'"):
@@ -508,6 +512,62 @@ def test_write_atomic_leaves_the_old_file_after_a_crash(tmp_path):
         write_atomic(path, crash)
     assert sha256(path) == digest
     assert [p.name for p in path.parent.iterdir()] == ["a.json"]
+
+
+def test_every_flip_in_a_card_is_found(tmp_path):
+    """Each bit of each byte: an error, or the content that was written (a space more, 1E-05 for 1e-05)."""
+    content = {"format": 1, "name": "é", "lr": 1e-05, "shape": (2, 3), "of": {7: None, "deep": [True, -0.5]}}
+    kept = json.loads(json.dumps(content))
+    path = write_card(tmp_path / "card.json", content)
+    assert read_card(path) == kept
+    whole = path.read_bytes()
+    found = 0
+    for at in range(len(whole)):
+        for bit in range(8):
+            path.write_bytes(whole[:at] + bytes([whole[at] ^ 1 << bit]) + whole[at + 1 :])
+            try:
+                assert read_card(path) == kept, (at, bit)
+            except ValueError as error:
+                assert "card.json is damaged" in str(error)  # noqa: PT017
+                found += 1
+    assert found > 8 * len(whole) * 0.98
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match=r"card.json is damaged: it is not JSON"):
+        read_card(path)
+
+
+def test_cards_older_than_their_hash_and_foreign_ones(tmp_path):
+    path = write_json(tmp_path / "old.json", {"a": 1})
+    assert read_card(path) == {"a": 1}
+    write_card(path, {**json.loads(path.read_text()), "card_sha256": "of another content"})
+    assert read_card(path) == {"a": 1}
+    for text in ("[1]", "3", "null"):
+        path.write_text(text)
+        with pytest.raises(ValueError, match="is not one of the library's files"):
+            read_card(path)
+    path.write_text("[" * 100_000)
+    with pytest.raises(ValueError, match="is damaged: it is not JSON"):
+        read_card(path)
+
+
+def test_flips_in_what_is_saved_are_found(tmp_path):
+    """A digit of a model's, a record's and a checkpoint's card."""
+    config = TINY.change(epochs=1)
+    model, record = run(config, folder=tmp_path)
+    save_model(model, tmp_path / "model", {"lr": 0.5})
+    records.save_record(record, tmp_path / "record.json")
+    reads = {
+        "model.json": (b'"lr": 0.5', b'"lr": 0.4', load_model),
+        "record.json": (b'"seed": 3', b'"seed": 2', load_record),
+        "checkpoint.json": (b'"seed": 3', b'"seed": 2', lambda _: run(config, folder=tmp_path)),
+    }
+    for name, (was, now, read) in reads.items():
+        read(tmp_path / name)
+        content = (tmp_path / name).read_bytes()
+        assert was in content
+        (tmp_path / name).write_bytes(content.replace(was, now))
+        with pytest.raises(ValueError, match=f"{name} is damaged: its SHA-256 is not the one written in it"):
+            read(tmp_path / name)
 
 
 def test_records(tmp_path):
@@ -763,5 +823,5 @@ def test_a_record_older_than_a_setting_has_its_default(tmp_path):
     path = records.save_record(record, tmp_path / "r.json")
     content = json.loads(path.read_text(encoding="utf-8"))
     del content["config"]["image_size"], content["config"]["train"]["compile"]
-    write_json(path, content)
+    write_card(path, content)
     assert records.load_record(path).config == TINY.change(epochs=1).as_dict()
