@@ -12,10 +12,11 @@ import math
 import os
 import shutil
 import statistics
+import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -390,7 +391,8 @@ def reproduce(
 ) -> int:
     """Make the runs of a plan that have no record yet, several at a time.
 
-    Killed at any moment, it loses at most one epoch of each run in progress: the next call goes on.
+    Killed at any moment, it loses at most one epoch of each run in progress: its processes end with it, and
+    the next call goes on.
 
     Args:
         make_plan: from what is recorded to the runs that are needed. It is asked again when all are made,
@@ -423,9 +425,7 @@ def reproduce(
     ]  # measuring comes on top, so the first guess is a low one
     threads = max(1, torch.get_num_threads() // jobs)
     context = get_context("spawn")  # a forked process would inherit torch's threads in a broken state
-    pool = ProcessPoolExecutor(
-        jobs, mp_context=context, initializer=torch.set_num_threads, initargs=(threads,)
-    )
+    pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_begin_worker, initargs=(threads,))
     with pool:
         try:
             while todo := missing(make_plan, folder):
@@ -477,6 +477,18 @@ def missing(make_plan: Callable[[list[Record]], list[Job]], folder: str | os.Pat
         if find(job.config, records) is None and all(job.config != other.config for other in todo):
             todo.append(job)
     return todo
+
+
+def _begin_worker(threads: int) -> None:
+    """Give a worker its share of the cores, and let it end when the process that started it ends."""
+    torch.set_num_threads(threads)
+
+    def follow() -> None:
+        if (parent := parent_process()) is not None:
+            parent.join()  # returns when the system closes the parent's end of a pipe, as SIGKILL does too
+            os._exit(1)  # what lies on disk is whole at any moment
+
+    threading.Thread(target=follow, daemon=True).start()
 
 
 def _one(job: Job, folder: str, root: str | os.PathLike[str] | None, work: str) -> tuple[float, float]:

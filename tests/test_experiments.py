@@ -1,5 +1,6 @@
 """Plans, searches, tables from records, and making the runs."""
 
+import contextlib
 import json
 import math
 import os
@@ -349,6 +350,27 @@ def test_a_killed_reproduce_goes_on(tmp_path):
     first, second = (load_records(folder / "records" / "fashion-mini")[0] for folder in (whole, cut))
     assert first.metrics == second.metrics
     assert len(second.history) == 6
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_the_workers_end_with_a_killed_reproduce(tmp_path):
+    """Only the parent gets -9. Its workers hold the other end of the pipe, so the pipe ends when they do."""
+    slow = ["--set", "epochs=10000", "--jobs", "2"]  # two workers, each busy for an hour
+    line = [sys.executable, "-m", "dhida_lib", *command(tmp_path, *slow)]
+    with subprocess.Popen(line, stdout=subprocess.PIPE, start_new_session=True) as process:
+        try:
+            deadline = time.monotonic() + 120
+            while len(list(tmp_path.glob("work/*/*.json"))) < 2 and time.monotonic() < deadline:
+                time.sleep(0.05)
+            assert len(list(tmp_path.glob("work/*/*.json"))) == 2, "the workers did not begin"
+            os.kill(process.pid, signal.SIGKILL)
+            process.communicate(timeout=30)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("work/*/*")}
+    time.sleep(1)
+    assert before == {path: path.stat().st_mtime_ns for path in tmp_path.glob("work/*/*")}
 
 
 def test_a_failing_run_stops_the_rest(tmp_path, monkeypatch):
