@@ -101,6 +101,20 @@ def test_expect_close_kinds():
         expect_close([1.0], 1.0, "x")
 
 
+def test_a_known_slip_is_named():
+    slips = {"the half is missing": torch.tensor([2.0, 4.0]), "rows and columns swapped": torch.ones(3, 2)}
+    want = torch.tensor([1.0, 2.0])
+    assert expect_close(want.clone(), want, "the mean", slips=slips) == 0
+    with pytest.raises(Wrong, match=r"^the mean: the half is missing$"):
+        expect_close(2 * want, want, "the mean", slips=slips)
+    with pytest.raises(Wrong, match=r"^the mean: rows"):  # also where the shape is wrong
+        expect_close(torch.ones(3, 2), want, "the mean", slips=slips)
+    with pytest.raises(Wrong, match="0/0"):
+        expect_close(float("nan"), 0.5, "the share", slips={"an empty ball gives 0/0": float("nan")})
+    with pytest.raises(Wrong, match="differs by up to 6"):  # no slip fits
+        expect_close(4 * want, want, "the mean", slips=slips)
+
+
 def test_chapters_are_found():
     found = exercises.chapters()
     assert found == sorted(found)
