@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeVar
 
-__all__ = ["bad", "choice", "positive", "positive_int"]
+import numpy as np
+import torch
+from torch import Tensor
+
+__all__ = ["bad", "choice", "instance", "number", "positive", "positive_int", "seed_int", "tensor", "whole"]
+
+T = TypeVar("T")
+
+# Sizes and counts end here: what comes below (FAISS, a C library) often counts in 32 bits.
+_LARGEST = 2**31 - 1
+_FINITE = sys.float_info.max
+_SHOWN = 300  # characters of a value in a message
+# The types that torch computes with everywhere; it stores others (8-bit floats, large unsigned) and no more.
+_NUMBERS = {torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64}
+_NUMBERS |= {torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.complex64, torch.complex128}
+_WIDER = {torch.uint16: torch.int32, torch.uint32: torch.int64, torch.uint64: torch.int64}
 
 
 def bad(name: str, got: Any, need: str) -> ValueError:
@@ -16,29 +32,90 @@ def bad(name: str, got: Any, need: str) -> ValueError:
         got: the value (or a short description of it) that came.
         need: what would have been right, in words.
     """
-    return ValueError(f"`{name}` must be {need}, but got {got!r}.")
+    return ValueError(f"`{name}` must be {need}, but got {_shown(got)}.")
+
+
+def _shown(got: Any) -> str:
+    """A value as one short line; a table, or a number of a thousand digits, has a long ``repr`` or none."""
+    try:
+        text = " ".join(repr(got).split())
+    except Exception:  # whatever came may not even know how to say what it is
+        text = type(got).__name__
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
 
 
 def positive_int(name: str, value: Any) -> int:
-    """Return ``value`` if it is an integer ≥ 1, else raise ``ValueError``."""
+    """Return ``value`` if it is an integer from 1 to 2³¹ − 1, else raise ``ValueError``."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise bad(name, value, "a positive integer")
+    return _not_huge(name, value, _LARGEST)
+
+
+def whole(name: str, value: Any) -> int:
+    """Return ``value`` if it is an integer from 0 to 2³¹ − 1, else raise ``ValueError``."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise bad(name, value, "an integer ≥ 0")
+    return _not_huge(name, value, _LARGEST)
+
+
+def seed_int(name: str, value: Any) -> int:
+    """Return ``value`` if it is an integer from 0 to 2³² − 1, NumPy's limit, else raise ``ValueError``."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise bad(name, value, "an integer ≥ 0")
+    return _not_huge(name, value, 2**32 - 1)
+
+
+def _not_huge(name: str, value: int, largest: int) -> int:
+    if value > largest:
+        raise bad(name, value, f"an integer of at most {largest}")
     return value
 
 
+def number(name: str, value: Any) -> float:
+    """Return ``value`` as a float if it is a finite number, else raise ``ValueError``."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= _FINITE:
+        raise bad(name, value, "a finite number")
+    return float(value)
+
+
 def positive(name: str, value: Any, *, zero: bool = False) -> float:
-    """Return ``value`` as a float if it is > 0 (≥ 0 with ``zero``), else raise ``ValueError``."""
+    """Return ``value`` as a float if it is finite and > 0 (≥ 0 with ``zero``), else raise ``ValueError``."""
     need = "a number ≥ 0" if zero else "a number > 0"
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise bad(name, value, need)
-    if not (value >= 0 if zero else value > 0) or value == float("inf"):
+    if not (value >= 0 if zero else value > 0):
         raise bad(name, value, need)
-    return float(value)
+    return number(name, value)
+
+
+def tensor(name: str, value: Any, need: str = "a tensor or an array of numbers") -> Tensor:
+    """Return ``value`` as a dense tensor of a type that torch computes with, else raise ``ValueError``.
+
+    A tensor keeps its gradient and its strides; an array or a list is copied, because torch dislikes
+    read-only and flipped ones. Unsigned integers of 16 bits and more become signed.
+    """
+    try:
+        x = value if isinstance(value, Tensor) else torch.as_tensor(np.array(value))
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise bad(name, type(value).__name__, need) from error
+    if x.layout != torch.strided or x.is_meta or x.is_nested:
+        raise bad(name, f"a tensor of layout {x.layout} on {x.device}", f"{need}, dense and with its values")
+    x = x.to(_WIDER.get(x.dtype, x.dtype))
+    if x.dtype not in _NUMBERS:
+        raise bad(name, str(x.dtype), f"{need} that can be computed with")
+    return x
+
+
+def instance(name: str, value: Any, kind: type[T] | tuple[type, ...], need: str) -> T:
+    """Return ``value`` if it is of the class ``kind``, else raise ``ValueError``."""
+    if not isinstance(value, kind):
+        raise bad(name, type(value).__name__, need)
+    return value  # type: ignore[return-value]
 
 
 def choice(name: str, value: Any, options: Iterable[str]) -> str:
     """Return ``value`` if it is one of ``options``, else raise a ``ValueError`` that lists them."""
     options = list(options)
-    if value not in options:
+    if not isinstance(value, str) or value not in options:
         raise bad(name, value, "one of " + ", ".join(repr(o) for o in options))
     return value

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dhida_lib._validate import bad, choice, positive_int
+from dhida_lib._validate import bad, choice, positive_int, tensor, whole
 from dhida_lib.similarity import as_labels
 
 __all__ = [
@@ -150,7 +150,8 @@ def average_precision(
         AP of each query (float64, nq); 0 where no relevant item is in reach.
 
     Raises:
-        ValueError: as `ranking_histograms`, or if ``k`` is not a positive integer or ``ties`` is unknown.
+        ValueError: as `ranking_histograms`, or if ``k`` is not an integer from 1 to 2³¹ − 1 or ``ties``
+            is unknown.
 
     Source: §4.2; built in Chapter 3.
     """
@@ -164,7 +165,7 @@ def average_precision(
     values = torch.empty(len(q), dtype=torch.float64, device=q.device)
     for a, y, out in zip(q.split(rows), q_y.split(rows), values.split(rows), strict=True):
         # NumPy sorts 16-bit integers by radix, ten times as fast as torch sorts anything.
-        distance = _distance(a, d).short().cpu().numpy()
+        distance = _distance(a, d).to(torch.int16 if d.shape[1] < 2**15 else torch.int32).cpu().numpy()
         order = torch.from_numpy(np.argsort(distance, axis=1, kind="stable")[:, :k]).to(a.device)  # a×k
         hit = _relevance(y, d_y).gather(1, order).double()
         found = hit.cumsum(dim=1)
@@ -296,7 +297,7 @@ def precision_within_radius(
 
     Source: §4.2, Fig. 6; built in Chapter 3.
     """
-    _radius(radius)
+    whole("radius", radius)
     precision = precision_recall_curve(q, d, q_labels, d_labels).precision
     return float(precision[min(radius, len(precision) - 1)])
 
@@ -334,7 +335,7 @@ def evaluate(
     """
     k = None if k is None else positive_int("k", k)
     ns = _numbers(n)
-    _radius(radius)
+    whole("radius", radius)
     counts, relevant = ranking_histograms(q, d, q_labels, d_labels)
     size, bits = len(d), counts.shape[1] - 1
     ns = [x for x in ns if x <= size]
@@ -530,7 +531,8 @@ def _words(bits: Tensor) -> Tensor:
     parts = [F.pad(part, (0, -part.shape[1] % 64)) for part in bits.split(64, dim=1)]
     if bits.device.type != "cpu":
         return torch.stack([_word_by_sums(part) for part in parts], dim=1)
-    packed = [np.packbits(part.numpy(), axis=1).view(np.int64) for part in parts]
+    # In C order, whatever order the codes have: the 8 bytes of a word lie side by side.
+    packed = [np.ascontiguousarray(np.packbits(part.numpy(), axis=1)).view(np.int64) for part in parts]
     return torch.from_numpy(np.concatenate(packed, axis=1))
 
 
@@ -542,11 +544,8 @@ def _word_by_sums(part: Tensor) -> Tensor:
 
 
 def _tensor(name: str, x: Any) -> Tensor:
-    """A tensor without gradient; an array is copied, because torch dislikes read-only and flipped ones."""
-    try:
-        return x.detach() if isinstance(x, Tensor) else torch.as_tensor(np.array(x))
-    except (TypeError, ValueError) as error:
-        raise bad(name, type(x).__name__, "a tensor or an array of numbers") from error
+    """A tensor without gradient."""
+    return tensor(name, x).detach()
 
 
 def _codes(q: Any, d: Any) -> tuple[Tensor, Tensor]:
@@ -596,9 +595,3 @@ def _numbers(n: Any) -> list[int]:
     if not ns:
         raise bad("n", n, "one or more positive integers")
     return [positive_int("n", x) for x in ns]
-
-
-def _radius(radius: Any) -> None:
-    """Refuse a radius that is not an integer ≥ 0."""
-    if isinstance(radius, bool) or not isinstance(radius, int) or radius < 0:
-        raise bad("radius", radius, "an integer ≥ 0")

@@ -43,7 +43,7 @@ def piecewise(u: Tensor) -> Tensor:
     The gradient is 1 inside and 0 outside. Eq. 1 leaves u = ±1 open: here f(±1) = ±1 and the gradient
     there is 1, so f(f(u)) equals f(u) in values *and* gradients. Which of the two gradients is
     taken at ±1 hardly matters: a real output hits these two points almost never.
-    f never changes a code: sign(f(u)) = sign(u).
+    f never changes a code: sign(f(u)) = sign(u). Integers are only compared, so none of them overflows.
 
     Args:
         u: network outputs of any shape.
@@ -56,17 +56,21 @@ def piecewise(u: Tensor) -> Tensor:
 
     Source: Eq. (1); built in Chapter 8.
     """
-    return torch.where(_real(u).abs() > 1, sign(u), u)
+    outside = (_real(u) < -1) | (u > 1)  # not |u| > 1: the absolute value of int8 −128 is −128
+    return torch.where(outside, sign(u), u)
 
 
 def quantization_error(u: Tensor) -> Tensor:
     """How much the sign throws away: the mean of (u − sign(u))² over all elements.
 
+    Integers and half precision are turned into float32 first: their own squares overflow.
+
     Args:
         u: network outputs of any shape, at least one element.
 
     Returns:
-        A scalar ≥ 0 (floating); exactly 0 when u holds only ±1. The gradient treats sign(u) as a constant.
+        A scalar ≥ 0, float32 (float64 for a float64 u); exactly 0 when u holds only ±1. The gradient treats
+        sign(u) as a constant.
 
     Raises:
         ValueError: if u is empty or not a tensor of real numbers that can hold −1.
@@ -75,8 +79,8 @@ def quantization_error(u: Tensor) -> Tensor:
     """
     if _real(u).numel() == 0:
         raise bad("u", f"shape {tuple(u.shape)}", "a tensor with at least one element")
-    error = (u - sign(u)) ** 2
-    return error.mean() if u.is_floating_point() else error.float().mean()
+    u = u.to(torch.promote_types(u.dtype, torch.float32))
+    return ((u - sign(u)) ** 2).mean()
 
 
 def straight_through_sign(u: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dhida_lib._validate import bad
+from dhida_lib._validate import bad, tensor
 
 __all__ = ["as_labels", "similarity"]
 
@@ -28,7 +28,7 @@ def as_labels(labels: Any, name: str = "labels") -> Tensor:
 
     Source: §3.1; built in Chapter 2.
     """
-    y = torch.as_tensor(labels)
+    y = tensor(name, labels).detach()
     if y.ndim == 1 and not y.is_floating_point() and y.dtype != torch.bool and not y.is_complex():
         return y.long()
     if y.ndim == 2 and bool(((y == 0) | (y == 1)).all()):

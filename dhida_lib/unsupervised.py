@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from dhida_lib._validate import bad, positive_int
+from dhida_lib._validate import bad, positive_int, seed_int, tensor
 from dhida_lib.quantization import quantization_error, sign
 
 __all__ = ["ITQ", "AnchorGraphHashing", "PCAHash", "RandomHyperplanes", "SpectralHashing"]
@@ -121,7 +121,7 @@ class RandomHyperplanes(_LinearHash):
 
     def __init__(self, bits: int, seed: int = 0) -> None:
         super().__init__(bits)
-        self.seed = _seed(seed)
+        self.seed = seed_int("seed", seed)
 
     def _find(self, x: Tensor) -> Tensor:
         return _gaussian(x.shape[1], self.bits, self.seed).to(x.device)
@@ -172,7 +172,7 @@ class ITQ(_LinearHash):
     def __init__(self, bits: int, iterations: int = 50, seed: int = 0) -> None:
         super().__init__(bits)
         self.iterations = positive_int("iterations", iterations)
-        self.seed = _seed(seed)
+        self.seed = seed_int("seed", seed)
 
     def _find(self, x: Tensor) -> Tensor:
         W = _principal_directions(x, self.bits)  # d×K
@@ -266,7 +266,7 @@ class AnchorGraphHashing(_Hash):
         self.anchors = positive_int("anchors", anchors)
         self.nearest = positive_int("nearest", nearest)
         self.iterations = positive_int("iterations", iterations)
-        self.seed = _seed(seed)
+        self.seed = seed_int("seed", seed)
         if bits >= anchors:
             raise bad("bits", bits, f"less than anchors = {anchors}")
         if nearest > anchors:
@@ -304,7 +304,7 @@ class AnchorGraphHashing(_Hash):
 
 def _features(x: Any) -> Tensor:
     """Check features and return them as a tensor n×d."""
-    x = torch.as_tensor(x).detach()
+    x = tensor("x", x).detach()
     if x.ndim != 2 or x.numel() == 0 or x.is_complex():
         raise bad(
             "x",
@@ -314,12 +314,6 @@ def _features(x: Any) -> Tensor:
     if not bool(torch.isfinite(x).all()):
         raise bad("x", "NaN or infinity", "finite")
     return x
-
-
-def _seed(seed: Any) -> int:
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise bad("seed", seed, "an integer ≥ 0")
-    return seed
 
 
 def _gaussian(rows: int, columns: int, seed: int) -> Tensor:

@@ -413,6 +413,58 @@ def test_precision_at_n_returns_what_n_asks_for():
     assert metrics.precision_at_n(q, d, ql, dl, np.int64(3)) == one
 
 
+# ---- any strides ----
+
+
+def laid_out(x, how):
+    """The same table with other strides; the last is an array that torch dislikes."""
+    if how == "transposed":
+        return x.T.contiguous().T
+    if how == "every second":
+        return torch.stack([x, 1 - x], dim=-1).flatten(1)[:, ::2]
+    if how == "every second row":
+        return torch.cat([x, x], dim=1).view(2 * len(x), -1)[::2]
+    if how == "in a corner":
+        return torch.nn.functional.pad(x, (3, 2, 1, 4))[1:-4, 3:-2]
+    return x.flip(0).numpy()[::-1]
+
+
+@pytest.mark.parametrize("how", ["transposed", "every second", "every second row", "in a corner", "flipped"])
+@pytest.mark.parametrize("bits", [1, 10, 64, 96, 128])
+def test_strides_do_not_matter(monkeypatch, how, bits):
+    q, d, _, _ = random_set(bits, nq=9, nd=30, bits=bits)
+    for classes in (0, 3, 64, 96):  # 0: class ids
+        _, _, ql, dl = random_set(1, nq=9, nd=30, classes=classes or 4, multi=classes > 0)
+        plain = [torch.from_numpy(x) for x in (q, d, ql, dl)]
+        other = [laid_out(x, how) if x.ndim == 2 else laid_out(x[:, None], how)[:, 0] for x in plain]
+        assert all(a.tolist() == b.tolist() for a, b in zip(plain, other, strict=True))
+        want = metrics.hamming_distance(*plain[:2]), *metrics.ranking_histograms(*plain)
+        for least in (metrics._MANY, 0):  # without and with the compiled loop
+            monkeypatch.setattr(metrics, "_MANY", least)
+            monkeypatch.setattr(metrics, "_FEW", least)
+            got = metrics.hamming_distance(*other[:2]), *metrics.ranking_histograms(*other)
+            assert all(torch.equal(a, b) for a, b in zip(want, got, strict=True))
+            close(everything(*other), everything(*plain))
+        for k in (None, 7):
+            for ties in ("expected", "stable"):
+                want = metrics.average_precision(*plain, k, ties)
+                assert torch.equal(metrics.average_precision(*other, k, ties), want)
+            assert metrics.mean_average_precision(*other, k) == metrics.mean_average_precision(*plain, k)
+        assert metrics.map_bounds(*other) == metrics.map_bounds(*plain)
+        assert metrics.precision_at_n(*other, 5) == metrics.precision_at_n(*plain, 5)
+        assert metrics.precision_within_radius(*other) == metrics.precision_within_radius(*plain)
+        for a, b in zip(*(metrics.precision_recall_curve(*x) for x in (plain, other)), strict=True):
+            assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("bits", [2**15 - 1, 2**15, 2**15 + 1, 2**16 + 1])
+def test_stable_ties_of_very_long_codes(bits):
+    q = torch.ones(1, bits, dtype=torch.int8)
+    d = torch.cat([-q, q])  # the farthest item comes first in the database
+    assert metrics.average_precision(q, d, [0], [1, 0], ties="stable") == 1
+    assert metrics.average_precision(q, d, [0], [0, 1], ties="stable") == 0.5
+
+
 # ---- errors ----
 
 
@@ -438,6 +490,9 @@ BAD_CODES = [
     np.array([["a"] * 6] * 4),
     [[1, -1], [1]],
     None,
+    torch.ones(4, 6).to(torch.float8_e5m2),
+    torch.ones(4, 6).to_sparse(),
+    torch.ones(4, 6, device="meta"),
 ]
 
 
@@ -473,6 +528,9 @@ def test_different_numbers_of_bits():
         (np.arange(4), None, "d_labels"),
         (["a", "b", "c", "d"], np.arange(5), "q_labels"),
         (3, np.arange(5), "q_labels"),
+        (None, np.arange(5), "q_labels"),
+        (np.arange(4), torch.eye(5).to_sparse(), "d_labels"),
+        (torch.arange(4, device="meta"), np.arange(5), "q_labels"),
     ],
 )
 def test_labels_that_do_not_fit(ql, dl, name):
@@ -488,6 +546,20 @@ def test_wrong_k(k):
     for run in (metrics.average_precision, metrics.mean_average_precision, metrics.evaluate):
         with pytest.raises(ValueError, match="`k` must be a positive integer"):
             run(Q, D, QL, DL, k=k)
+
+
+@pytest.mark.parametrize("huge", [2**31, 2**64, 10**400, 10**5000], ids=["31", "64", "400", "5000"])
+def test_numbers_beyond_any_database(huge):
+    for run, name in (
+        (metrics.average_precision, "k"),
+        (metrics.mean_average_precision, "k"),
+        (metrics.precision_at_n, "n"),
+        (metrics.precision_within_radius, "radius"),
+        *((metrics.evaluate, name) for name in ("k", "n", "radius")),
+    ):
+        with pytest.raises(ValueError, match=f"`{name}` must be an integer of at most 2147483647") as caught:
+            run(Q, D, QL, DL, **{name: huge})
+        assert len(str(caught.value)) < 400
 
 
 def test_wrong_ties():

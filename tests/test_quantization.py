@@ -83,6 +83,28 @@ def test_quantization_error():
     assert torch.autograd.gradcheck(quantization_error, u.requires_grad_())
 
 
+@pytest.mark.parametrize("dtype", [torch.int8, torch.int16, torch.int32, torch.int64])
+def test_integers_do_not_overflow(dtype):
+    """The square of int8 100 − 1 is no int8, and int8 has no +128."""
+    lowest, highest = torch.iinfo(dtype).min, torch.iinfo(dtype).max
+    ends = torch.tensor([lowest, -100, 0, 100, highest], dtype=dtype)
+    assert piecewise(ends).tolist() == [-1, -1, 0, 1, 1]
+    assert sign(ends).tolist() == [-1, -1, 1, 1, 1]
+    for value in ends.tolist():
+        by_hand = (value - (1 if value >= 0 else -1)) ** 2
+        got = quantization_error(torch.tensor([value], dtype=dtype)).item()
+        assert got == pytest.approx(by_hand, rel=1e-6)
+    one = torch.tensor([100], dtype=dtype)
+    assert quantization_error(one).item() == 99**2
+
+
+def test_quantization_error_of_half_precision():
+    for dtype in (torch.float16, torch.bfloat16):
+        error = quantization_error(torch.tensor([-1000.0, 1000.0], dtype=dtype))
+        assert error.dtype == torch.float32
+        assert error.item() == pytest.approx(999**2, rel=1e-2)
+
+
 def test_straight_through_sign():
     u = torch.randn(9, 4, generator=torch.Generator().manual_seed(0)) * 1e3
     u[0] = torch.tensor([0.1, -0.1, 0.0, 1e-30])
