@@ -72,7 +72,11 @@ def chapter() -> nbformat.NotebookNode:
         text("## By hand"),
         code('assert 1 + 1 == 2, "one and one is two"'),
         text("## Build it\n\nSee `{eq}` in [this chapter](07_a_chapter.ipynb) and $a<b>c$."),
-        code('fig, ax = plt.subplots()\nplots.show(fig, alt="A line that rises from one to two.")'),
+        code(
+            "# @title Figure: a line\nfig, ax = plt.subplots()\n"
+            'plots.show(fig, alt="A line that rises from one to two.")',
+            metadata={"tags": ["folded"]},
+        ),
         text("## The library's version"),
         code("torch.testing.assert_close(y, z)"),
         text("## Break it"),
@@ -159,6 +163,10 @@ BREAKS = {
         drop("# @title Setup"),
         lambda nb: nb.cells.insert(0, code("x = 1")),
         tagged("setup"),
+    ],
+    "folded-title": [
+        add(code("x = 1", metadata={"tags": ["folded"]})),
+        put("# @title Figure: a line", "# A line"),
     ],
     "tags": [
         tagged("raises-exception"),
@@ -446,9 +454,10 @@ def test_sync_keeps_ids_when_a_cell_is_edited_or_inserted(house):
     assert len({c.id for c in after.cells}) == len(after.cells)
 
 
-def test_sync_folds_setup_and_solutions(house):
+def test_sync_folds_setup_solutions_and_what_is_tagged(house):
     nb = nbformat.read(house.book / NAME, as_version=4)
-    for part, tag in (("# @title Setup", "hide-input"), ("# @title Solution 7.1", "hide-cell")):
+    parts = {"# @title Setup": "hide-input", "# @title Figure: a line": "hide-input"}
+    for part, tag in (*parts.items(), ("# @title Solution 7.1", "hide-cell")):
         cell = cell_of(nb, part)
         assert cell.metadata.cellView == "form"
         assert cell.metadata.jupyter.source_hidden is True

@@ -250,10 +250,10 @@ def strip(cell: Any) -> None:
 
 
 def fold(cell: Any) -> None:
-    """Keep tags and figure settings; set the folding of setup and solution cells for all three front ends."""
+    """Keep tags and figure settings; fold setup, solutions and what is tagged `folded` in all front ends."""
     kept = {key: cell.metadata[key] for key in ("tags", "mystnb") if cell.metadata.get(key)}
     tags = kept.get("tags", [])
-    for tag, hide in (("setup", "hide-input"), ("solution", "hide-cell")):
+    for tag, hide in (("setup", "hide-input"), ("folded", "hide-input"), ("solution", "hide-cell")):
         if tag in tags:
             tags = [tag, hide, *(t for t in tags if t not in (tag, hide))]
             kept.update(json.loads(json.dumps(FOLDED)))
@@ -417,6 +417,14 @@ def setup_cell(chapter: Chapter) -> Iterator[Finding]:
     for cell in tagged:
         if cell.source != chapter.house.setup():
             yield cell.index, "the setup cell differs from tools/notebooks.py: run `make sync`"
+
+
+@rule
+def folded_title(chapter: Chapter) -> Iterator[Finding]:
+    """A folded cell says in its first line what it does: Colab shows that line in the code's place."""
+    for cell in chapter.cells:
+        if "folded" in cell.tags and not re.match(r"# @title \S", cell.source):
+            yield cell.index, "the first line of a folded cell is `# @title …`"
 
 
 @rule
