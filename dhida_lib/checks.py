@@ -17,7 +17,7 @@ import torch
 
 from dhida_lib._validate import bad
 
-__all__ = ["Wrong", "check", "exercise", "expect", "expect_close", "known"]
+__all__ = ["Wrong", "check", "exercise", "expect", "expect_close", "expect_report", "known"]
 
 _checks: dict[str, Callable[[Any], str]] = {}
 
@@ -187,6 +187,65 @@ def expect_close(
         f"{what} differs by up to {difference.max():.3g}: "
         f"{a.flatten()[at]:.4g} where {b.flatten()[at]:.4g} is right"
     )
+
+
+def expect_report(report: Any, *arms: str, seeds: int = 3) -> str:
+    """Look at the report of an open experiment: predicted first, paired, repeated, and concluded in words.
+
+    Whether the finding is a good one no machine can say; the exercise's rubric asks that of the reader.
+
+    Args:
+        report: the reader's dict: ``"prediction"`` and ``"conclusion"``, a sentence each, and for each arm a
+            sequence with one number a seed. An entry that is still ``...`` counts as not attempted.
+        arms: names of the arms; the others are compared with the first.
+        seeds: how many runs each arm needs at least.
+
+    Returns:
+        The difference of each arm to the first, mean ± standard deviation over the seeds.
+
+    Raises:
+        Wrong: if something is missing; the message says what.
+        NotImplementedError: if an entry is still ``...``.
+
+    Source: the open experiments of all chapters.
+    """
+    if not isinstance(report, Mapping):
+        raise Wrong(f"the report should be a dict, but is a {type(report).__name__}")
+    for name in ("prediction", *arms, "conclusion"):
+        expect(name in report, f"the report has no entry {name!r}")
+        if report[name] is ...:
+            raise NotImplementedError
+    for name in ("prediction", "conclusion"):
+        words = report[name].split() if isinstance(report[name], str) else []
+        expect(len(words) >= 5, f"the {name} should be a sentence of your own, with its reason")
+    runs = {}
+    for name in arms:
+        try:
+            runs[name] = torch.as_tensor([float(x) for x in report[name]], dtype=torch.float64)
+        except (TypeError, ValueError) as error:
+            raise Wrong(f"{name!r} should be a list with one number a seed") from error
+        n = len(runs[name])
+        expect(n >= seeds, f"{name!r} has {n} runs: fewer than {seeds} seeds say nothing about chance")
+        expect(bool(runs[name].isfinite().all()), f"{name!r} holds numbers that are not finite")
+    plain, *others = runs.items()
+    for name, values in others:
+        expect(
+            len(values) == len(plain[1]),
+            f"{plain[0]!r} has {len(plain[1])} runs and {name!r} {len(values)}: use the same seeds in both",
+        )
+        expect(
+            not torch.equal(values, plain[1]),
+            f"{name!r} equals {plain[0]!r} number for number: does the change reach the run?",
+        )
+    expect(
+        any(values.unique().numel() > 1 for values in runs.values()),
+        "every seed gave the same number: is the seed passed on?",
+    )
+    found = []
+    for name, values in others:
+        gap = values - plain[1]
+        found.append(f"{name} − {plain[0]}: {gap.mean():+.4g} ± {gap.std():.2g}")
+    return f"{'; '.join(found)} (mean ± sd over {len(plain[1])} seeds). Now judge it by the rubric"
 
 
 def _close(a: torch.Tensor, b: torch.Tensor, tolerance: float) -> bool:

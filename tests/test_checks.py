@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 import torch
 
 from dhida_lib import checks, exercises
-from dhida_lib.checks import Wrong, check, exercise, expect, expect_close, known
+from dhida_lib.checks import Wrong, check, exercise, expect, expect_close, expect_report, known
 
 
 @pytest.fixture(autouse=True)
@@ -113,6 +115,44 @@ def test_a_known_slip_is_named():
         expect_close(float("nan"), 0.5, "the share", slips={"an empty ball gives 0/0": float("nan")})
     with pytest.raises(Wrong, match="differs by up to 6"):  # no slip fits
         expect_close(4 * want, want, "the mean", slips=slips)
+
+
+REPORT = {
+    "prediction": "Half as long, because the gradient is doubled.",
+    "plain": [10, 12, 11],
+    "changed": [5, 6, 5],
+    "conclusion": "It is half as long; nothing is said about networks.",
+}
+
+
+def test_report_of_an_open_experiment():
+    told = expect_report(REPORT, "plain", "changed")
+    assert told.startswith("changed − plain: -5.667 ± 0.58 (mean ± sd over 3 seeds)")
+    with pytest.raises(NotImplementedError):
+        expect_report(REPORT | {"changed": ...}, "plain", "changed")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"prediction": "half"}, "the prediction should be a sentence"),
+        ({"conclusion": None}, "the conclusion should be a sentence"),
+        ({"changed": [5, 6]}, "'changed' has 2 runs: fewer than 3 seeds"),
+        ({"changed": [5, 6, 5, 5]}, "'plain' has 3 runs and 'changed' 4: use the same seeds"),
+        ({"changed": [10, 12, 11]}, "does the change reach the run?"),
+        ({"plain": [10] * 3, "changed": [5] * 3}, "is the seed passed on?"),
+        ({"changed": 5}, "a list with one number a seed"),
+        ({"changed": ["a", "b", "c"]}, "a list with one number a seed"),
+        ({"changed": [5, 6, float("nan")]}, "not finite"),
+    ],
+)
+def test_weak_report_is_told_what_it_lacks(change, message):
+    with pytest.raises(Wrong, match=message.replace("?", r"\?")):
+        expect_report(REPORT | change, "plain", "changed")
+    with pytest.raises(Wrong, match="no entry 'control'"):
+        expect_report(REPORT, "plain", "changed", "control")
+    with pytest.raises(Wrong, match="should be a dict"):
+        expect_report([REPORT], "plain")
 
 
 def test_chapters_are_found():
