@@ -1,6 +1,6 @@
 # Two commands do everything: `make book` and `make test`. Both set up .venv on their first run.
 .DEFAULT_GOAL := help
-.PHONY: help book test lab lint sync ledger times bench checkpoint clean
+.PHONY: help book test lab lint prose sync ledger times bench checkpoint clean
 
 PYTHON    ?= python3
 PIP_FLAGS ?=
@@ -53,6 +53,9 @@ lint: $(STAMP) ## check style, types and the rules for notebooks
 	$(BIN)/python tools/notebooks.py check
 	$(BIN)/python tools/ledger.py check
 	$(BIN)/python tools/speed.py check
+
+prose: $(STAMP) ## print each chapter's words a sentence and its share of short sentences
+	@$(BIN)/python tools/prose.py
 
 sync: $(STAMP) ## bring notebooks into their stored form (no outputs, setup cell, badges, folding), write the ledger
 	@$(BIN)/ruff format --quiet book
