@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import html
 import io
+import math
 import struct
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -37,6 +38,7 @@ __all__ = [
     "pipeline_alt",
     "png",
     "show",
+    "table",
     "use_style",
     "where_we_are",
 ]
@@ -382,6 +384,88 @@ def curve(
     fig = ax.get_figure()
     assert isinstance(fig, Figure)
     return fig
+
+
+def _written(value: Any, form: str) -> str:
+    """A cell's text: a number in the given format, a whole one with its thousands apart."""
+    if isinstance(value, (bool, np.bool_)):
+        return "yes" if value else "no"
+    if isinstance(value, (int, np.integer)):
+        return f"{int(value):,}"
+    if isinstance(value, (float, np.floating)):
+        return "" if math.isnan(value) else format(float(value), form).replace("-", "−")
+    return "" if value is None else str(value)
+
+
+def _number(value: Any) -> bool:
+    """Is it a number (and not a yes or no)?"""
+    return isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+
+
+def table(
+    rows: Sequence[Sequence[Any]],
+    header: Sequence[str],
+    caption: str,
+    *,
+    best: Mapping[str, str] | None = None,
+    form: str | Mapping[str, str] = ".3f",
+) -> None:
+    """Show results as a table with a caption; in each row the first cell is its name.
+
+    Numbers stand at the right, under each other. The best of a column is bold and has a star, which is read
+    aloud as "best".
+
+    Args:
+        rows: one sequence a row: its name, then texts, numbers or None (left empty); tensors with one number
+            count as numbers.
+        header: a name for each column.
+        caption: what the table shows, above it.
+        best: column → ``"max"`` or ``"min"``: where to look for the best, and which end it is.
+        form: the format of numbers that are not whole, for all columns or as column → format.
+
+    Raises:
+        ValueError: if there is no row, a row is not as long as the header, ``best`` or ``form`` names no
+            column, or there is no caption.
+
+    Source: all chapters.
+    """
+    if not rows:
+        raise bad("rows", "none", "at least one row")
+    if not caption.strip():
+        raise bad("caption", repr(caption), "a line that says what the table shows")
+    for row in rows:
+        if len(row) != len(header):
+            raise bad("rows", f"a row of {len(row)}", f"as many cells as the header has ({len(header)})")
+    forms = dict.fromkeys(header, form) if isinstance(form, str) else dict(form)
+    ends = dict(best or {})
+    for name, given in (("form", forms), ("best", ends)):
+        for column in given:
+            choice(name, column, header)
+    cells = [[v.item() if getattr(v, "ndim", 1) == 0 else v for v in row] for row in rows]
+    winners: list[Any] = []
+    sides = []
+    for name, values in zip(header, zip(*cells, strict=True), strict=True):
+        end = choice("best", ends[name], ("max", "min")) if name in ends else None
+        numbers = [v for v in values if _number(v) and not math.isnan(v)]
+        winners.append((max if end == "max" else min)(numbers) if end and numbers else None)
+        sides.append("right" if all(_number(v) or v is None for v in values) else "left")
+    style = "text-align:{};font-variant-numeric:tabular-nums"
+    head = "".join(
+        f'<th scope="col" style="{style.format(side)}">{html.escape(name)}</th>'
+        for name, side in zip(header, sides, strict=True)
+    )
+    body = ""
+    for row in cells:
+        body += "<tr>"
+        for i, (name, value, winner, side) in enumerate(zip(header, row, winners, sides, strict=True)):
+            text = html.escape(_written(value, forms.get(name, ".3f")))
+            if winner is not None and value == winner:
+                text = f'<strong>{text}</strong>&nbsp;<span role="img" aria-label="best">★</span>'
+            tag, scope = ("td", "") if i else ("th", ' scope="row"')
+            body += f'<{tag}{scope} style="{style.format(side)}">{text}</{tag}>'
+        body += "</tr>"
+    above = f'<caption style="caption-side:top;text-align:left">{html.escape(caption)}</caption>'
+    display(HTML(f'<table class="dhida">{above}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'))
 
 
 # ---- the whole system ----------------------------------------------------------------------------------

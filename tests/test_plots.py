@@ -145,6 +145,57 @@ def test_curve():
         plots.curve({"a": ([1, 2], [3])}, xlabel="n", ylabel="P")
 
 
+def cells_of(text: str, row: int) -> list[str]:
+    """The texts of a row of a table; row 0 is the header."""
+    line = re.findall(r"<tr>(.*?)</tr>", text)[row]
+    return [html.unescape(re.sub(r"<[^>]*>", "", cell)) for cell in re.findall(r"<t[hd].*?</t[hd]>", line)]
+
+
+def test_table(page):
+    rows = [["a < b", 0.5, torch.tensor(-0.25), 1200], ["second", float("nan"), 0.125, None]]
+    plots.table(rows, ["name", "mAP", "gain", "n"], "Two rows & four columns", best={"gain": "max"})
+    [text] = page
+    assert cells_of(text, 0) == ["name", "mAP", "gain", "n"]
+    assert cells_of(text, 1) == ["a < b", "0.500", "−0.250", "1,200"]
+    assert cells_of(text, 2) == ["second", "", "0.125\xa0★", ""]
+    assert "<caption" in text
+    assert "Two rows &amp; four columns</caption>" in text
+    assert text.count('scope="col"') == 4
+    assert text.count('<th scope="row"') == 2, "the first cell of a row names it"
+    assert text.count('<strong>0.125</strong>&nbsp;<span role="img" aria-label="best">') == 1
+    first, *others = re.findall(r"<th[^>]*text-align:(left|right);", text)[:4]
+    assert (first, set(others)) == ("left", {"right"}), "numbers stand under each other"
+
+
+def test_table_best_of_each_column_and_its_ties(page):
+    rows = [["a", 2, 0.30, True], ["b", 2, 0.10, False], ["c", None, 0.20, True]]
+    header = ["name", "n", "loss", "kept"]
+    plots.table(rows, header, "c", best={"n": "max", "loss": "min"}, form={"loss": ".1f"})
+    texts = [cells_of(page[0], i) for i in (1, 2, 3)]
+    assert texts == [
+        ["a", "2\xa0★", "0.3", "yes"],
+        ["b", "2\xa0★", "0.1\xa0★", "no"],
+        ["c", "", "0.2", "yes"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"rows": []}, "rows"),
+        ({"rows": [["a", 1], ["b"]]}, "a row of 1"),
+        ({"caption": " "}, "caption"),
+        ({"best": {"m": "max"}}, "'name', 'n'"),
+        ({"best": {"n": "largest"}}, "largest"),
+        ({"form": {"m": ".1f"}}, "form"),
+    ],
+)
+def test_table_errors(change, message):
+    given = {"rows": [["a", 1]], "header": ["name", "n"], "caption": "numbers"} | change
+    with pytest.raises(ValueError, match=message):
+        plots.table(**given)
+
+
 @pytest.mark.parametrize("block", [None, *plots.BLOCKS])
 def test_pipeline_highlights_one_block(block, page):
     fig = plots.pipeline(block)
