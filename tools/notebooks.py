@@ -48,6 +48,8 @@ AFTER = [
     "References and next",
 ]
 WITHOUT_PAPER = {2, 3, 11, 13}  # these chapters may leave "The paper says" out
+# Chapters whose drawing code stands open still; a revised one is struck out, and its figures stay folded.
+OPEN_FIGURES = set(range(1, 20))
 GLANCE = ["You will be able to", "Before you start", "Paper", "Time to read", "Run time"]
 
 SETUP = """\
@@ -425,6 +427,16 @@ def folded_title(chapter: Chapter) -> Iterator[Finding]:
     for cell in chapter.cells:
         if "folded" in cell.tags and not re.match(r"# @title \S", cell.source):
             yield cell.index, "the first line of a folded cell is `# @title …`"
+
+
+@rule
+def folded_figures(chapter: Chapter) -> Iterator[Finding]:
+    """Drawing code and alt texts are folded: what they say would answer the prediction above them."""
+    for cell in chapter.cells:
+        drawn = any(dotted.split(".")[-1] in {"show", "frame_slider"} for dotted, _ in cell.calls())
+        closed = {"folded", "solution"} & set(cell.tags)
+        if cell.is_code and drawn and not closed and chapter.number not in OPEN_FIGURES:
+            yield cell.index, "it draws a figure in open code: tag it `folded`"
 
 
 @rule
