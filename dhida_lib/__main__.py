@@ -1,17 +1,22 @@
 """The command line, ``python -m dhida_lib COMMAND``.
 
-The commands: train, pretrain, evaluate, reproduce, repeat, encode, search.
+The commands: train, pretrain, evaluate, reproduce, repeat, encode, search. An error is one line on standard
+error; with DHIDA_TRACEBACK=1 in the environment, the place in the code where it arose stands above it.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
+import re
 import sys
+import traceback
+import unicodedata
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn, TextIO
 
 import torch
 from safetensors.torch import save_file
@@ -30,6 +35,8 @@ from dhida_lib.training import Callback, pick_device
 
 __all__ = ["main"]
 
+_LONGEST = 1000  # characters of an error; torch lists every tensor, and a path may be longer than a page
+
 
 def _setting(text: str) -> tuple[str, Any]:
     """Read ``name=value``; the value is JSON, or else text."""
@@ -40,10 +47,17 @@ def _setting(text: str) -> tuple[str, Any]:
         return name, json.loads(value)
     except json.JSONDecodeError:
         return name, value
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, lists in lists in lists
+        raise argparse.ArgumentTypeError(f"the value of {name!r} cannot be read: {error}") from error
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        super().error(_harmless(message))
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m dhida_lib", description=__doc__)
+    parser = _Parser(prog="python -m dhida_lib", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     t = commands.add_parser("train", help="train a hash network; a run that was killed goes on")
     p = commands.add_parser("pretrain", help="train a backbone as a classifier, for those without weights")
@@ -105,7 +119,15 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _summary(metrics: dict[str, Any]) -> str:
+def _folder(name: str, path: Path) -> None:
+    """Make a folder before hours of work go into it."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise bad(name, str(path), f"a folder, or one that can be made ({error.strerror})") from error
+
+
+def _summary(metrics: dict[str, Any]) -> tuple[str, str]:
     """Two lines that say what was measured and under which rule."""
     k = "ALL" if metrics["k"] is None else metrics["k"]
     bounds = ""
@@ -114,14 +136,15 @@ def _summary(metrics: dict[str, Any]) -> str:
         bounds = f" ({low:.4f} to {high:.4f} by the order of ties)"
     return (
         f"mAP@{k} {metrics['map']:.4f}, expected under ties{bounds}; {metrics['bits']} bits, "
-        f"{metrics['queries']:,} queries, {metrics['database']:,} images in the database\n"
+        f"{metrics['queries']:,} queries, {metrics['database']:,} images in the database",
         f"precision within Hamming radius 2: {metrics['precision_within_radius']:.4f} "
-        f"({metrics['empty_balls']:.1%} of the balls are empty and count 0)"
+        f"({metrics['empty_balls']:.1%} of the balls are empty and count 0)",
     )
 
 
 def _train(args: argparse.Namespace) -> None:
     config = PROFILES[args.profile].change(**dict(args.set))
+    _folder("--out", args.out)
     begin()
     first = rank() == 0  # under torchrun the first process writes and speaks
     model, record = run(config, args.root, args.out, _watching(args, config) if first else [])
@@ -135,8 +158,8 @@ def _train(args: argparse.Namespace) -> None:
         "data": record.protocol,
     }
     saved = save_model(model, args.out / "model", about)
-    print(_summary(record.metrics))
-    print(f"model {saved}, record {where}; {record.seconds:.0f} s of training")
+    _say(*_summary(record.metrics))
+    _say(f"model {saved}, record {where}; {record.seconds:.0f} s of training")
 
 
 def _watching(args: argparse.Namespace, config: RunConfig) -> list[Callback]:
@@ -155,6 +178,7 @@ def _pretrain(args: argparse.Namespace) -> None:
     config = PROFILES[args.profile].change(**{**start, **dict(args.set)})
     if config.dataset == "folder" and config.protocol is None:
         config = config.change(protocol="all")
+    _folder("--out", args.out)
     begin()
     first = rank() == 0
     model, record = run(config, args.root, args.out, _watching(args, config) if first else [])
@@ -164,8 +188,8 @@ def _pretrain(args: argparse.Namespace) -> None:
     tensors = {k: v.cpu().contiguous() for k, v in model.backbone.state_dict().items()}
     write_atomic(saved, lambda p: save_file(tensors, str(p)))
     where = save_record(record, args.out / "record.json")
-    print(_summary(record.metrics))
-    print(f"backbone {saved} (weights=PATH takes it), record {where}; {record.seconds:.0f} s of training")
+    _say(*_summary(record.metrics))
+    _say(f"backbone {saved} (weights=PATH takes it), record {where}; {record.seconds:.0f} s of training")
 
 
 def _evaluate(args: argparse.Namespace) -> None:
@@ -180,8 +204,8 @@ def _evaluate(args: argparse.Namespace) -> None:
             "--dataset", data.name, f"images of {model.config['in_channels']} channels, as {args.model}"
         )
     model.to(pick_device(args.device))
-    print(data.describe())
-    print(_summary(measure(model, data, config["method"])))
+    _say(*data.describe().splitlines())
+    _say(*_summary(measure(model, data, config["method"])))
 
 
 def _reproduce(args: argparse.Namespace) -> None:
@@ -197,11 +221,13 @@ def _reproduce(args: argparse.Namespace) -> None:
     if args.dry_run:
         left = missing(make_plan, folder)
         for job in left:
-            print(f"{job.row:20s} {job.name}")
-        print(f"{len(left)} runs left in {folder}")
+            _say(f"{job.row:20s} {job.name}")
+        _say(f"{len(left)} runs left in {folder}")
         return
+    _folder("--records", folder)
+    _folder("--work", args.work)
     made = reproduce(make_plan, folder, args.root, args.work, args.jobs, args.budget, _say)
-    print(f"{made} runs made, records in {folder}")
+    _say(f"{made} runs made, records in {folder}")
 
 
 def _repeat(args: argparse.Namespace) -> int:
@@ -212,6 +238,8 @@ def _repeat(args: argparse.Namespace) -> int:
             raise bad(
                 "--out", str(args.out), f"another folder than that of {path.name}, which it would replace"
             )
+    if args.out:
+        _folder("--out", args.out)
     for path, old in [(path, load_record(path)) for path in args.record]:
         torch.set_num_threads(
             old.machine.get("threads", torch.get_num_threads())
@@ -241,10 +269,10 @@ def _encode(args: argparse.Namespace) -> None:
     if rank() > 0:
         return
     for reason in report.skipped.values():
-        print(f"skipped: {reason}", file=sys.stderr)
+        _say(f"skipped: {reason}", file=sys.stderr)
     where = f"table in {args.store}" if args.store else f"index {args.index}.json"
     changes = f"{report.encoded:,} pictures encoded, {report.kept:,} kept, {report.removed:,} removed"
-    print(f"{changes}, {len(report.skipped):,} skipped; {where}")
+    _say(f"{changes}, {len(report.skipped):,} skipped; {where}")
 
 
 def _search(args: argparse.Namespace) -> None:
@@ -260,13 +288,39 @@ def _search(args: argparse.Namespace) -> None:
             args.image, args.model, args.index, args.k, args.within, args.only, args.device
         )
     for match in matches:
-        print(f"{match.distance:4d}  {match.file}")
+        _say(f"{match.distance:4d}  {match.file}")
     if not matches:
-        print("nothing found")
+        _say("nothing found")
 
 
-def _say(line: str) -> None:
-    print(line, flush=True)
+def _harmless(text: str) -> str:
+    """The text with every character spelled out that steers a terminal or hides: file names may hold any."""
+    return "".join(c if c.isprintable() or unicodedata.category(c) == "Zs" else repr(c)[1:-1] for c in text)
+
+
+def _say(*lines: str, file: TextIO | None = None) -> None:
+    """Print lines at once: a full disk is an error of the command, not a complaint after its end."""
+    file = file or sys.stdout
+    encoding = file.encoding or "utf-8"
+    try:
+        for line in lines:
+            shown = _harmless(line).encode(encoding, "backslashreplace").decode(encoding)
+            print(shown, file=file, flush=True)
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), file.fileno())  # Python would try once more when it ends
+        if isinstance(error, BrokenPipeError):  # the reader has seen enough, as `head` has after ten lines
+            raise SystemExit(141) from None  # 128 + SIGPIPE, as a shell has it
+        raise
+
+
+def _sentence(error: Exception) -> str:
+    """An error in one line. Those that no check foresaw have their kind before them, and how to see more."""
+    text = re.sub(r"\s*\n\s*", " ", str(error).strip())
+    text = text if len(text) <= _LONGEST else text[:_LONGEST] + " …"
+    if not isinstance(error, (ValueError, OSError, FloatingPointError, ImportError)):
+        text = f"{type(error).__name__}: {text}".removesuffix(": ")
+        text += " (with DHIDA_TRACEBACK=1 in the environment the same command says where)"
+    return text
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -276,12 +330,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the arguments; None takes those of the process.
 
     Returns:
-        The exit status: 0; 1 if a record did not repeat; 2 after an error, which is one line on standard
-        error.
+        The exit status: 0; 1 if a record did not repeat, and for nothing else; 2 after an error, which is one
+        line on standard error; 130 after Ctrl-C.
 
     Source: ours; used in Chapters 11 and 13.
     """
-    args = _parser().parse_args(argv)
     commands: dict[str, Callable[[argparse.Namespace], int | None]] = {
         "train": _train,
         "pretrain": _pretrain,
@@ -291,12 +344,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         "encode": _encode,
         "search": _search,
     }
+    args = _parser().parse_args(argv)
     if args.command in ("encode", "search"):  # PIL warns of odd files that it reads all the same
         warnings.filterwarnings("ignore", module="PIL")
     try:
         return commands[args.command](args) or 0
-    except (ValueError, FileNotFoundError, FloatingPointError, ImportError) as error:
-        print(f"error: {error}", file=sys.stderr)
+    except Exception as error:  # whatever it is, a shell needs a status of its own for it
+        if os.environ.get("DHIDA_TRACEBACK"):
+            traceback.print_exc()
+        print(f"error: {_harmless(_sentence(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("stopped; the same command goes on from the last whole epoch", file=sys.stderr)

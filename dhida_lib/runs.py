@@ -18,7 +18,7 @@ from torch import Tensor
 
 from dhida_lib import _distributed
 from dhida_lib._files import sha256
-from dhida_lib._validate import bad, choice
+from dhida_lib._validate import bad, choice, positive, positive_int
 from dhida_lib.data import RetrievalData, load_dataset
 from dhida_lib.losses import HashLoss, build_loss
 from dhida_lib.metrics import evaluate
@@ -56,7 +56,8 @@ class RunConfig:
         train: how to train.
 
     Raises:
-        ValueError: if ``pairs`` is unknown; other values are checked where they are used.
+        ValueError: if a value is of the wrong kind, or ``pairs`` is unknown. Whether a name is known and a
+            number fits is checked where it is used.
 
     Source: §4; built in Chapter 11.
     """
@@ -80,7 +81,28 @@ class RunConfig:
     train: TrainConfig = field(default_factory=TrainConfig)
 
     def __post_init__(self) -> None:
+        for name in ("dataset", "method", "backbone", "attention", "reduce", "fusion"):
+            if not isinstance(value := getattr(self, name), str):
+                raise bad(name, value, "text")
+        for name in ("protocol", "weights"):
+            if not isinstance(value := getattr(self, name), (str, type(None))):
+                raise bad(name, value, "text or None")
+        if isinstance(self.split_seed, bool) or not isinstance(self.split_seed, int) or self.split_seed < 0:
+            raise bad("split_seed", self.split_seed, "an integer ≥ 0")
+        if self.image_size is not None:
+            positive_int("image_size", self.image_size)
+        if positive("held_out", self.held_out, zero=True) >= 1:
+            raise bad("held_out", self.held_out, "a share from 0 to below 1")
+        positive_int("bits", self.bits)
+        positive("init_std", self.init_std)
+        positive_int("width", self.width)
         choice("pairs", self.pairs, ("bank", "batch"))
+        if not isinstance(self.loss_options, dict):
+            raise bad("loss_options", self.loss_options, 'a dictionary, such as {"gamma": 0.1}')
+        if given := {"name", "bits", "num_train", "num_classes"} & set(self.loss_options):
+            raise bad("loss_options", sorted(given), "without what the run itself says")
+        if not isinstance(self.train, TrainConfig):
+            raise bad("train", self.train, "a TrainConfig; its fields are settings too, such as epochs")
 
     def change(self, **values: Any) -> RunConfig:
         """A copy with other values; the fields of `TrainConfig` may be named directly.
