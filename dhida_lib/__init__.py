@@ -4,65 +4,86 @@ The modules follow the paper, one idea each: `quantization` (Eq. 1, 2, 15), `att
 `backbones` and `models` (Table 1, Eq. 14), `losses` (Eq. 9–13), `data` (§4.1), `metrics` (§4.2),
 `training` (Algorithm 1) and `callbacks` (what watches it), `runs` and `records` (what was measured, and
 how), `experiments` (Tables 3 and 4), `search`, `store` and `photos` (codes in use; they need FAISS or
-LanceDB). The names below are the ones that most readers need.
+LanceDB), `book` (what only the chapters need). The names below are the ones that most readers need.
+
+A name is imported when it is first used: ``import dhida_lib`` loads torch, and nothing for drawing, searching
+or notebooks.
 """
 
-from dhida_lib import checks, losses, metrics, plots, widgets
-from dhida_lib.attention import ChannelAttention, DualAttention, PositionAttention
-from dhida_lib.callbacks import CsvLog, Monitor, PrintLog, TensorBoardLog
-from dhida_lib.checkpoints import load_model, save_model
-from dhida_lib.data import batches, data_path, load_dataset
-from dhida_lib.losses import ClassifierLoss, DHIDALoss
-from dhida_lib.models import HashNetwork
-from dhida_lib.quantization import one_hot_codes, piecewise, quantization_error, sign, straight_through_sign
-from dhida_lib.records import Record, load_record, load_records, save_record
-from dhida_lib.runs import PROFILES, RunConfig, build, measure, run, start
-from dhida_lib.similarity import similarity
-from dhida_lib.training import History, TrainConfig, encode, outputs, seed_everything, train
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-__all__ = [
-    "PROFILES",
-    "ChannelAttention",
-    "ClassifierLoss",
-    "CsvLog",
-    "DHIDALoss",
-    "DualAttention",
-    "HashNetwork",
-    "History",
-    "Monitor",
-    "PositionAttention",
-    "PrintLog",
-    "Record",
-    "RunConfig",
-    "TensorBoardLog",
-    "TrainConfig",
-    "batches",
-    "build",
-    "checks",
-    "data_path",
-    "encode",
-    "load_dataset",
-    "load_model",
-    "load_record",
-    "load_records",
-    "losses",
-    "measure",
-    "metrics",
-    "one_hot_codes",
-    "outputs",
-    "piecewise",
-    "plots",
-    "quantization_error",
-    "run",
-    "save_model",
-    "save_record",
-    "seed_everything",
-    "sign",
-    "similarity",
-    "start",
-    "straight_through_sign",
-    "train",
-    "widgets",
-]
+_HOMES = {
+    "dhida_lib.attention": ("ChannelAttention", "DualAttention", "PositionAttention"),
+    "dhida_lib.backbones": ("register_backbone",),
+    "dhida_lib.callbacks": ("CsvLog", "Monitor", "PrintLog", "TensorBoardLog"),
+    "dhida_lib.checkpoints": ("load_model", "save_model"),
+    "dhida_lib.data": ("batches", "data_path", "load_dataset"),
+    "dhida_lib.losses": ("ClassifierLoss", "DHIDALoss"),
+    "dhida_lib.models": ("HashNetwork",),
+    "dhida_lib.quantization": (
+        "one_hot_codes",
+        "piecewise",
+        "quantization_error",
+        "sign",
+        "straight_through_sign",
+    ),
+    "dhida_lib.records": ("Record", "load_record", "load_records", "save_record"),
+    "dhida_lib.runs": ("PROFILES", "RunConfig", "build", "measure", "run", "start"),
+    "dhida_lib.labels": ("similarity",),
+    "dhida_lib.training": ("History", "TrainConfig", "encode", "outputs", "seed_everything", "train"),
+}
+_HOME = {name: home for home, names in _HOMES.items() for name in names}
+_ROOMS = {name: f"dhida_lib.book.{name}" for name in ("checks", "exercises", "plots", "widgets")}
+"""Modules that are asked for as if they stood here."""
+
+__all__ = sorted([*_HOME, "checks", "losses", "metrics", "plots", "widgets"])
+
+
+def __getattr__(name: str) -> Any:
+    """Import a name, or a module, when it is first asked for."""
+    if name in _HOME:
+        found = getattr(importlib.import_module(_HOME[name]), name)
+    elif name.startswith("_"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    else:
+        module = _ROOMS.get(name, f"{__name__}.{name}")
+        try:
+            found = importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            if error.name != module:
+                raise
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+if TYPE_CHECKING:
+    from dhida_lib import losses, metrics
+    from dhida_lib.attention import ChannelAttention, DualAttention, PositionAttention
+    from dhida_lib.backbones import register_backbone
+    from dhida_lib.book import checks, plots, widgets
+    from dhida_lib.callbacks import CsvLog, Monitor, PrintLog, TensorBoardLog
+    from dhida_lib.checkpoints import load_model, save_model
+    from dhida_lib.data import batches, data_path, load_dataset
+    from dhida_lib.labels import similarity
+    from dhida_lib.losses import ClassifierLoss, DHIDALoss
+    from dhida_lib.models import HashNetwork
+    from dhida_lib.quantization import (
+        one_hot_codes,
+        piecewise,
+        quantization_error,
+        sign,
+        straight_through_sign,
+    )
+    from dhida_lib.records import Record, load_record, load_records, save_record
+    from dhida_lib.runs import PROFILES, RunConfig, build, measure, run, start
+    from dhida_lib.training import History, TrainConfig, encode, outputs, seed_everything, train

@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dhida_lib._validate import bad, choice, positive_int, tensor, whole
-from dhida_lib.similarity import as_labels
+from dhida_lib.labels import as_labels
 
 __all__ = [
     "PrecisionRecall",

@@ -175,7 +175,7 @@ def start(profile: str = "fast", seed: int = 0) -> RunConfig:
     Source: ours; the first cell of every chapter.
     """
     from dhida_lib import __version__
-    from dhida_lib.plots import use_style
+    from dhida_lib.book.plots import use_style
 
     config = PROFILES[choice("profile", profile, PROFILES)]
     seed_everything(seed)

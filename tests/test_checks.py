@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from dhida_lib import checks, exercises
-from dhida_lib.checks import Wrong, check, exercise, expect, expect_close, expect_report, known
+from dhida_lib.book import checks, exercises
+from dhida_lib.book.checks import Wrong, check, exercise, expect, expect_close, expect_report, known
 
 
 @pytest.fixture(autouse=True)

@@ -21,7 +21,7 @@ from PIL import Image
 from dhida_lib import data as D
 from dhida_lib.data import cifar, fashion, multilabel, paths, protocols, splits
 from dhida_lib.data.protocols import Protocol
-from dhida_lib.similarity import similarity
+from dhida_lib.labels import similarity
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")

@@ -166,7 +166,9 @@ def public() -> list[tuple[str, object]]:
 def test_module_says_what_it_is(name):
     module = importlib.import_module(name)
     assert (module.__doc__ or "").strip(), "a module has a docstring"
-    assert name.startswith("dhida_lib.exercises.") or hasattr(module, "__all__"), "a module lists its names"
+    assert name.startswith("dhida_lib.book.exercises.") or hasattr(module, "__all__"), (
+        "a module lists its names"
+    )
     for public_name in getattr(module, "__all__", []):
         assert hasattr(module, public_name), f"{public_name} is in __all__ but not there"
 

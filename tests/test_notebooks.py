@@ -191,11 +191,11 @@ BREAKS = {
     "assert-message": [add(code("assert x == 1")), put(', "one and one is two"', "")],
     "private-names": [
         add(code("from dhida_lib._validate import bad")),
-        add(code("from dhida_lib.plots import _block")),
+        add(code("from dhida_lib.book.plots import _block")),
         add(code("import dhida_lib._validate")),
         add(code("x = plots._block")),
-        add(code("import dhida_lib\nx = dhida_lib.checks._checks")),
-        add(code("import dhida_lib.plots as p\nx = p._block")),
+        add(code("import dhida_lib\nx = dhida_lib.book.checks._checks")),
+        add(code("import dhida_lib.book.plots as p\nx = p._block")),
     ],
     "figures": [
         add(code("plt.plot([1])\nplt.show()")),

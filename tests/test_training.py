@@ -22,10 +22,10 @@ from dhida_lib._validate import choice, positive, positive_int
 from dhida_lib.callbacks import CsvLog, Monitor, PrintLog, Progress, TensorBoardLog
 from dhida_lib.checkpoints import load_model, save_model
 from dhida_lib.data import load_dataset
+from dhida_lib.labels import as_labels, similarity
 from dhida_lib.models import HashNetwork
 from dhida_lib.records import load_record
 from dhida_lib.runs import PROFILES, RunConfig, build, hold_out, measure, run
-from dhida_lib.similarity import as_labels, similarity
 from dhida_lib.training import (
     TrainConfig,
     encode,

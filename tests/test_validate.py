@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from dhida_lib._validate import bad, choice, instance, number, positive, positive_int, seed_int, tensor, whole
-from dhida_lib.similarity import as_labels, similarity
+from dhida_lib.labels import as_labels, similarity
 
 NOT_INTEGERS = [True, False, 1.0, math.nan, math.inf, "1", None, [1], np.int64(1), torch.tensor(1)]
 

@@ -1,4 +1,4 @@
-"""Draw the picture of the welcome page, book/_static/pipeline.svg: the system as `dhida_lib.plots` draws it.
+"""Draw the picture of the welcome page, book/_static/pipeline.svg: as `dhida_lib.book.plots` draws it.
 
     python tools/pictures.py
 

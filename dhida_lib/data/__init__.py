@@ -17,7 +17,7 @@ from dhida_lib.data.multilabel import load_fashion_multi
 from dhida_lib.data.paths import data_path
 from dhida_lib.data.protocols import PROTOCOLS, Protocol, get_protocol
 from dhida_lib.data.splits import AUGMENTATIONS, RetrievalData, Split, batches, random_flip, random_shift
-from dhida_lib.similarity import as_labels, similarity
+from dhida_lib.labels import as_labels, similarity
 
 __all__ = [
     "AUGMENTATIONS",

@@ -18,7 +18,7 @@ from torch.utils.data import Dataset
 
 from dhida_lib._validate import bad, choice, positive_int
 from dhida_lib.data.protocols import Protocol, split_rows
-from dhida_lib.similarity import as_labels
+from dhida_lib.labels import as_labels
 
 __all__ = ["AUGMENTATIONS", "RetrievalData", "Split", "assemble", "batches", "random_flip", "random_shift"]
 

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dhida_lib._validate import bad, choice, positive_int
-from dhida_lib.similarity import as_labels, similarity
+from dhida_lib.labels import as_labels, similarity
 
 __all__ = ["HashLoss", "multi_hot", "pairwise_nll", "shared_labels"]
 

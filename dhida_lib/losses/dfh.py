@@ -13,9 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dhida_lib._validate import bad, positive
+from dhida_lib.labels import similarity
 from dhida_lib.losses.base import HashLoss, multi_hot
 from dhida_lib.quantization import sign
-from dhida_lib.similarity import similarity
 
 __all__ = ["DFHLoss"]
 

@@ -10,8 +10,8 @@ from typing import Any
 from torch import Tensor
 
 from dhida_lib._validate import positive
+from dhida_lib.labels import similarity
 from dhida_lib.losses.base import HashLoss
-from dhida_lib.similarity import similarity
 
 __all__ = ["DSHLoss"]
 

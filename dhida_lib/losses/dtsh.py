@@ -12,9 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dhida_lib._validate import positive
+from dhida_lib.labels import similarity
 from dhida_lib.losses.base import HashLoss
 from dhida_lib.quantization import quantization_error
-from dhida_lib.similarity import similarity
 
 __all__ = ["DTSHLoss"]
 

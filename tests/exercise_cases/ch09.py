@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch.nn.functional import softplus
 
+from dhida_lib.labels import similarity
 from dhida_lib.losses import pairwise_nll
-from dhida_lib.similarity import similarity
 
 
 def naive(theta, s):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from dhida_lib.checks import exercise, expect, expect_close
+from dhida_lib.book.checks import exercise, expect, expect_close
 from dhida_lib.metrics import hamming_distance
 
 

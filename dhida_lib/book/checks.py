@@ -1,7 +1,7 @@
 """Checks of the exercises: they say what is wrong, and are tested against wrong answers themselves.
 
 In a chapter: ``checks.check("5.1", my_function)``. The checks of chapter N live in
-``dhida_lib/exercises/chNN.py`` as functions marked ``@exercise("N.M")``; each takes the reader's answer,
+``dhida_lib/book/exercises/chNN.py`` as functions marked ``@exercise("N.M")``; each takes the reader's answer,
 raises `Wrong` (usually through `expect` and `expect_close`) or returns a few words on what was verified.
 """
 
@@ -63,7 +63,7 @@ def known(chapter: int | None = None) -> list[str]:
 
     Source: all chapters.
     """
-    from dhida_lib import exercises
+    from dhida_lib.book import exercises
 
     for number in exercises.chapters() if chapter is None else [chapter]:
         exercises.load(number)

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from dhida_lib.checks import exercise, expect, expect_close
-from dhida_lib.similarity import similarity
+from dhida_lib.book.checks import exercise, expect, expect_close
+from dhida_lib.labels import similarity
 
 __all__: list[str] = []
 

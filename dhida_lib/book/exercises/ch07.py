@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from dhida_lib.attention import DualAttention
-from dhida_lib.checks import exercise, expect, expect_close
+from dhida_lib.book.checks import exercise, expect, expect_close
 from dhida_lib.models import HashNetwork
 
 

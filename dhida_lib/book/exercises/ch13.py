@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from dhida_lib.checks import Wrong, exercise, expect, expect_close
+from dhida_lib.book.checks import Wrong, exercise, expect, expect_close
 
 
 @exercise("13.1")

@@ -19,7 +19,7 @@ from IPython.display import HTML, display
 from matplotlib.figure import Figure
 
 from dhida_lib._validate import bad
-from dhida_lib.plots import checked_alt, data_uri, png
+from dhida_lib.book.plots import checked_alt, data_uri, png
 
 __all__ = ["frame_slider", "live"]
 

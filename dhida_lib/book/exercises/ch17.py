@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from dhida_lib.checks import Wrong, exercise, expect, expect_close
+from dhida_lib.book.checks import Wrong, exercise, expect, expect_close
 from dhida_lib.search import pack
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from dhida_lib.checks import Wrong, exercise, expect, expect_close
+from dhida_lib.book.checks import Wrong, exercise, expect, expect_close
 from dhida_lib.quantization import piecewise, quantization_error, sign
 from dhida_lib.training import bit_balance
 

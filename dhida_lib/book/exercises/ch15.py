@@ -6,7 +6,7 @@ import math
 from statistics import NormalDist, fmean, stdev
 from typing import Any
 
-from dhida_lib.checks import Wrong, exercise, expect, expect_close
+from dhida_lib.book.checks import Wrong, exercise, expect, expect_close
 from dhida_lib.experiments import MODELS
 
 

@@ -1,6 +1,6 @@
 """The checks of every chapter's exercises: one module a chapter, read when it is first asked for.
 
-A module ``chNN.py`` holds functions marked with `dhida_lib.checks.exercise`:
+A module ``chNN.py`` holds functions marked with `dhida_lib.book.checks.exercise`:
 
     @exercise("5.1")
     def ex_5_1(answer):

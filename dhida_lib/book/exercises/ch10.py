@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from dhida_lib.checks import exercise, expect, expect_close
+from dhida_lib.book.checks import exercise, expect, expect_close
 from dhida_lib.losses import pairwise_nll
 from dhida_lib.quantization import piecewise
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dhida_lib.checks import Wrong, exercise, expect, expect_close
+from dhida_lib.book.checks import Wrong, exercise, expect, expect_close
 
 __all__: list[str] = []
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from dhida_lib.checks import exercise, expect, expect_close
+from dhida_lib.book.checks import exercise, expect, expect_close
 from dhida_lib.losses import DSHLoss
 
 
