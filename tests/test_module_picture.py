@@ -14,8 +14,8 @@ import pytest
 import torch
 from matplotlib.patches import Circle, FancyBboxPatch, Rectangle
 
-from dhida_lib import module_picture, plots
-from dhida_lib.module_picture import PARTS, followed, module_alt
+from dhida_lib.book import module_picture, plots
+from dhida_lib.book.module_picture import PARTS, followed, module_alt
 
 
 @pytest.fixture(autouse=True)

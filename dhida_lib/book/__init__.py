@@ -4,4 +4,4 @@ Nothing else in the library imports it. It needs matplotlib, seaborn and ipywidg
 ``pip install 'dhida-lib[book]'``.
 """
 
-__all__ = ["checks", "exercises", "plots", "widgets"]
+__all__ = ["checks", "exercises", "module_picture", "plots", "widgets"]

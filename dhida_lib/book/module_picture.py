@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch, Rectangle
 
 from dhida_lib._validate import bad, choice
-from dhida_lib.plots import COLORS, show
+from dhida_lib.book.plots import COLORS, show
 
 __all__ = ["BRANCHES", "PARTS", "followed", "module_alt", "module_picture", "where_in_the_module"]
 
