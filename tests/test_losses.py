@@ -1,12 +1,23 @@
 """The losses against loops written apart from them, their gradients against Eq. 16, and their errors."""
 
+import dataclasses
 import math
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
-from dhida_lib.losses import LOSSES, ClassifierLoss, DHIDALoss, HashLoss, build_loss, pairwise_nll
+from dhida_lib.losses import (
+    LOSSES,
+    ClassifierLoss,
+    DHIDALoss,
+    HashLoss,
+    build_loss,
+    pairwise_nll,
+    register_loss,
+)
+from dhida_lib.training import TrainConfig
 
 B, K, N, C = 5, 7, 11, 4  # batch, bits, training images, classes: all different
 
@@ -405,7 +416,7 @@ def test_registry():
 @pytest.mark.parametrize(
     "call, match",
     [
-        (lambda: build_loss("dpsn", K), r"`name` must be one of 'dhida', 'dsh', .*'classifier'.*got 'dpsn'"),
+        (lambda: build_loss("dpsn", K), r"`name` must be one of 'classifier', .*'dhida'.*did you mean 'dpsh'.*got 'dpsn'"),
         (lambda: build_loss("dhida", K, margin=1, alpha=2), r"`options` must be .* 'dhida' \(gamma, .*alpha"),
         (lambda: build_loss("classifier", K, gamma=1), r"`options` .*it has none.*gamma"),
         (lambda: DHIDALoss(0), r"`bits` must be a positive integer"),
@@ -456,3 +467,39 @@ def test_a_refused_batch_leaves_the_bank_alone():
             loss(draw(dtype=torch.float32), labels, index)
     assert not loss.bank_filled.any()
     assert not loss.bank_codes.any()
+
+
+def test_a_method_says_what_tables_and_searches_need():
+    for name, cls in LOSSES.items():
+        assert cls.name == name
+        assert cls.label
+        assert len(cls.reference) > 15
+        if cls.search:
+            training = {f.name for f in dataclasses.fields(TrainConfig)}
+            assert cls.search.setting in {*cls.options(), *training}
+        assert set(cls.start) <= set(cls.options())
+
+
+def test_a_loss_of_ones_own(monkeypatch):
+    """Registered, it is built by its name; its formula gets checked arguments, with and without a bank."""
+    monkeypatch.setattr(LOSSES, "_things", dict(LOSSES._things))
+
+    @register_loss("contrastive")
+    class Contrastive(HashLoss):
+        """Similar pairs near, others apart."""
+
+        def formula(self, u, U, y, Y):
+            S = (y @ Y.T > 0).to(u.dtype) if y.ndim == 2 else (y[:, None] == Y).to(u.dtype)
+            D = torch.cdist(u, U).square()
+            return (S * D + (1 - S) * (2 * self.bits - D).clamp_min(0)).mean()
+
+    assert Contrastive.label == "contrastive"
+    u, y = torch.randn(6, 4), torch.tensor([0, 0, 1, 1, 2, 2])
+    batch = build_loss("contrastive", 4)(u, y)
+    bank = build_loss("contrastive", 4, 6, 3)(u, y, torch.arange(6))
+    torch.testing.assert_close(batch, bank)
+    with pytest.raises(ValueError, match="`u` must be B×bits"):
+        build_loss("contrastive", 5)(u, y)
+    with pytest.raises(ValueError, match="used on a subclass of HashLoss"):
+        register_loss("no")(nn.Linear)
+    assert repr(build_loss("contrastive", 4)) == "Contrastive(bits=4, empty_rows='drop')"

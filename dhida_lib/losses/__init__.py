@@ -1,17 +1,17 @@
 """The losses of the book: one signature, one registry.
 
 Every loss is built as ``cls(bits=…, num_train=…, num_classes=…)`` and called as ``loss(u, labels, index)``.
-What they share (checks, pairs, the bank of training codes) stands in ``base``; each method's formula is one
-class. Equations 9–13 and 16 of the paper; Chapters 9, 10 and 14.
+A method is its class: formula, label, reference, own settings and what is tried of them. What they share
+(checks, pairs, the bank of training codes) stands in ``base``. Equations 9–13 and 16 of the paper; Chapters
+9, 10 and 14.
 """
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
-from dhida_lib._validate import bad, choice
-from dhida_lib.losses.base import HashLoss, pairwise_nll
+from dhida_lib._validate import bad, suggestion
+from dhida_lib.losses.base import LOSSES, HashLoss, Search, pairwise_nll, register_loss
 from dhida_lib.losses.centres import class_centres, hadamard
 from dhida_lib.losses.classifier import ClassifierLoss
 from dhida_lib.losses.cnnh import CNNHLoss
@@ -47,31 +47,14 @@ __all__ = [
     "IDHNLoss",
     "LCDSHLoss",
     "OrthoHashLoss",
+    "Search",
     "build_loss",
+    "check_options",
     "class_centres",
     "hadamard",
     "pairwise_nll",
+    "register_loss",
 ]
-
-#: The losses by name: DHIDA, the eight baselines of Table 3, further methods, and the trivial baseline.
-#: Source: §3.4 and §4.2; Chapters 9 and 14.
-LOSSES: dict[str, type[HashLoss]] = {
-    "dhida": DHIDALoss,
-    "dsh": DSHLoss,
-    "dhn": DHNLoss,
-    "hashnet": HashNetLoss,
-    "dsdh": DSDHLoss,
-    "dfh": DFHLoss,
-    "dbdh": DBDHLoss,
-    "idhn": IDHNLoss,
-    "lcdsh": LCDSHLoss,
-    "dpsh": DPSHLoss,
-    "dtsh": DTSHLoss,
-    "cnnh": CNNHLoss,
-    "csq": CSQLoss,
-    "orthohash": OrthoHashLoss,
-    "classifier": ClassifierLoss,
-}
 
 
 def build_loss(
@@ -94,11 +77,24 @@ def build_loss(
 
     Source: §3.4; built in Chapter 9.
     """
-    cls = LOSSES[choice("name", name, LOSSES)]
-    known = [p for p in inspect.signature(cls).parameters if p not in ("bits", "num_train", "num_classes")]
-    unknown = sorted(set(options) - set(known))
-    if unknown:
-        raise bad(
-            "options", ", ".join(unknown), f"among those of {name!r} ({', '.join(known) or 'it has none'})"
-        )
+    cls = LOSSES.find(name, "name")
+    check_options(name, options)
     return cls(bits=bits, num_train=num_train, num_classes=num_classes, **options)
+
+
+def check_options(name: str, options: dict[str, Any]) -> None:
+    """Make sure that a loss has arguments of these names; their values are checked when it is built.
+
+    Args:
+        name: a key of ``LOSSES``.
+        options: the method's own arguments.
+
+    Raises:
+        ValueError: if one is unknown.
+
+    Source: used by `RunConfig`.
+    """
+    known = list(LOSSES.find(name, "name").options())
+    for unknown in sorted(set(options) - set(known)):
+        need = f"among those of {name!r} ({', '.join(known) or 'it has none'})"
+        raise bad("options", unknown, need + suggestion(unknown, known))

@@ -7,16 +7,40 @@ Chapter 9.
 
 from __future__ import annotations
 
-from typing import Any
+import inspect
+from collections.abc import Callable
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dhida_lib._registry import Registry
 from dhida_lib._validate import bad, choice, positive_int
 from dhida_lib.labels import as_labels, similarity
 
-__all__ = ["HashLoss", "multi_hot", "pairwise_nll", "shared_labels"]
+__all__ = [
+    "LOSSES",
+    "HashLoss",
+    "Search",
+    "multi_hot",
+    "pairwise_nll",
+    "register_loss",
+    "shared_labels",
+    "similar",
+]
+
+
+class Search(NamedTuple):
+    """A method's own setting that the search of Chapter 14 tries, beside the learning rate.
+
+    Attributes:
+        setting: an argument of the loss, or a setting of the training such as ``weight_decay``.
+        values: what is tried beside the default.
+    """
+
+    setting: str
+    values: tuple[float, ...]
 
 
 def multi_hot(y: Tensor, classes: int | None = None) -> Tensor:
@@ -79,10 +103,27 @@ def pairwise_nll(theta: Tensor, s: Tensor) -> Tensor:
     return F.binary_cross_entropy_with_logits(theta, s.to(theta.dtype))
 
 
+def similar(y: Tensor, Y: Tensor, like: Tensor) -> Tensor:
+    """S (B×m): 1 for similar pairs, 0 for dissimilar ones, of the dtype of ``like``.
+
+    Args:
+        y: labels of the batch, (B,) or (B×c).
+        Y: labels of the other side in the same form.
+        like: a tensor of the wanted dtype.
+
+    Returns:
+        S, B×m.
+
+    Source: §3.1; built in Chapter 9.
+    """
+    return similarity(y, Y).to(like.dtype)
+
+
 class HashLoss(nn.Module):
     """Base of the losses: it checks the arguments, makes the pairs and keeps the bank.
 
-    A subclass defines ``_batch(u, labels, index)`` → scalar, which `forward` calls. The bank is three
+    A subclass defines `formula`, which `forward` calls, and says of itself what tables and searches need
+    (below). `register_loss` makes it known under a name. The bank is three
     buffers, so ``.to(device)`` moves it and ``state_dict`` saves it: ``bank_codes`` (n×K), ``bank_labels``
     (n×c, 0/1), ``bank_filled`` (n). Every call writes the batch into the bank, so only training images may
     be given to a loss with a bank.
@@ -97,11 +138,28 @@ class HashLoss(nn.Module):
             is 0, so they add log 2 each to the loss and thin the gradient out; in a loss that compares
             distances they would pull codes apart.
 
+    Attributes:
+        name: its name, set when it is registered.
+        label: what tables call it; empty: its name.
+        reference: where it comes from, in one line.
+        code_rule: how codes are made of the outputs, a name in `dhida_lib.codes.CODE_RULES`.
+        uses_bank: False for a method that compares an image with no other one.
+        search: its own setting and the values that are tried; None: only learning rates are.
+        start: options that its search starts from, where they are not the defaults.
+
     Raises:
         ValueError: if an argument is wrong, or ``num_train`` comes without ``num_classes``.
 
     Source: Eq. (9)–(11), Algorithm 1; built in Chapter 9.
     """
+
+    name: ClassVar[str] = ""
+    label: ClassVar[str] = ""
+    reference: ClassVar[str] = ""
+    code_rule: ClassVar[str] = "sign"
+    uses_bank: ClassVar[bool] = True
+    search: ClassVar[Search | None] = None
+    start: ClassVar[dict[str, Any]] = {}
 
     bank_codes: Tensor
     bank_labels: Tensor
@@ -158,11 +216,65 @@ class HashLoss(nn.Module):
         """
         if isinstance(u, Tensor) and u.dtype in (torch.float16, torch.bfloat16):
             u = u.float()  # squares and means are safe there; the gradient passes
-        return self._batch(u, labels, index)
+        y, rows = self.check(u, labels, index)
+        U, y, Y = self._meet(u, y, rows)
+        self.update(u, U, y, Y, rows)
+        return self.formula(u, U, y, Y)
 
-    def _batch(self, u: Tensor, labels: Any, index: Any) -> Tensor:
-        """The method's formula; it checks its arguments through `check`, `known` or `pairs`."""
+    def formula(self, u: Tensor, U: Tensor, y: Tensor, Y: Tensor) -> Tensor:
+        """The method's formula, and nothing else: all arguments are checked.
+
+        Args:
+            u: outputs of the batch, B×K.
+            U: the codes to compare them with, m×K: the bank's, or ``u`` itself.
+            y: labels of the batch, int64: multi-hot rows (B×c) with a bank, else as they were given.
+            Y: labels of U in the same form.
+
+        Returns:
+            The loss, a scalar.
+        """
         raise NotImplementedError
+
+    def update(self, u: Tensor, U: Tensor, y: Tensor, Y: Tensor, rows: Tensor | None) -> None:
+        """Change what the method keeps beside the bank, before the formula; the base does nothing.
+
+        Args:
+            u: as in `formula`.
+            U: as in `formula`.
+            y: as in `formula`.
+            Y: as in `formula`.
+            rows: places of the batch in the training set (B,); None without a bank.
+        """
+
+    @classmethod
+    def length(cls, bits: int, num_classes: int) -> int:
+        """How many outputs the network needs: K, unless the method has a rule of its own.
+
+        Args:
+            bits: the length K that was asked for.
+            num_classes: number c of classes.
+
+        Returns:
+            The number of outputs.
+        """
+        return bits
+
+    @classmethod
+    def options(cls) -> dict[str, Any]:
+        """The method's own arguments and their defaults.
+
+        Returns:
+            Name → default.
+        """
+        own = inspect.signature(cls).parameters.values()
+        return {p.name: p.default for p in own if p.name not in ("bits", "num_train", "num_classes")}
+
+    def extra_repr(self) -> str:
+        """The settings, for ``print(loss)``."""
+        names = ["bits", "num_train", "num_classes", *self.options()]
+        values = {name: getattr(self, name, None) for name in names}
+        shown = {k: v for k, v in values.items() if v is not None and not isinstance(v, Tensor)}
+        return ", ".join(f"{k}={v!r}" for k, v in shown.items())
 
     def check(self, u: Tensor, labels: Any, index: Any = None) -> tuple[Tensor, Tensor | None]:
         """Check one batch.
@@ -243,7 +355,10 @@ class HashLoss(nn.Module):
 
         Source: §3.1; built in Chapter 9.
         """
-        y, rows = self.check(u, labels, index)
+        return self._meet(u, *self.check(u, labels, index))
+
+    def _meet(self, u: Tensor, y: Tensor, rows: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Write the batch into the bank, and return what `known` says; all arguments are checked."""
         if rows is None:
             return u, y, y
         y = multi_hot(y, self.num_classes)  # B×c
@@ -272,3 +387,36 @@ class HashLoss(nn.Module):
         """
         U, y, Y = self.known(u, labels, index)
         return U, similarity(y, Y).to(u.dtype)  # m×K, B×m
+
+
+LOSSES: Registry[type[HashLoss]] = Registry("loss", "dhida_lib.losses")
+"""The losses by name: DHIDA, the eight baselines of Table 3, further methods, and the trivial baseline.
+§3.4 and §4.2; Chapters 9 and 14."""
+
+H = TypeVar("H", bound=type[HashLoss])
+
+
+def register_loss(name: str) -> Callable[[H], H]:
+    """Make a loss known under a name: to `build_loss`, settings, tables, the command line, saved models.
+
+    Args:
+        name: the name, as in ``build_loss(name, bits=16)``.
+
+    Returns:
+        A decorator for a subclass of `HashLoss`.
+
+    Raises:
+        ValueError: if the name is taken, or what is decorated is no such class.
+
+    Source: used in CONTRIBUTING.
+    """
+
+    def add(cls: H) -> H:
+        if not (isinstance(cls, type) and issubclass(cls, HashLoss)):
+            raise bad("register_loss", getattr(cls, "__name__", cls), "used on a subclass of HashLoss")
+        LOSSES.add(name, cls)
+        cls.name = name
+        cls.label = cls.label or name
+        return cls
+
+    return add

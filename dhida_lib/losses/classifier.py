@@ -6,17 +6,16 @@ the measure asks only for the right class. Every table of the book shows it; Cha
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch.nn.functional as F
 from torch import Tensor
 
 from dhida_lib._validate import bad
-from dhida_lib.losses.base import HashLoss
+from dhida_lib.losses.base import HashLoss, Search, register_loss
 
 __all__ = ["ClassifierLoss"]
 
 
+@register_loss("classifier")
 class ClassifierLoss(HashLoss):
     """Classification loss on u as logits: one output for each class, so K = c.
 
@@ -34,13 +33,24 @@ class ClassifierLoss(HashLoss):
     Source: Sablayrolles et al., arXiv 1609.06753; used from Chapter 11.
     """
 
+    code_rule = "one-hot"
+    uses_bank = False
+    label = "Classifier"
+    reference = "Sablayrolles et al., arXiv 1609.06753"
+    search = Search("weight_decay", (0.0001, 0.001))
+
+    @classmethod
+    def length(cls, bits: int, num_classes: int) -> int:
+        """One output for each class, whatever ``bits`` says."""
+        return num_classes
+
     def __init__(self, bits: int, num_train: int | None = None, num_classes: int | None = None) -> None:
         super().__init__(bits, num_classes=bits if num_classes is None else num_classes)
         if self.bits != self.num_classes:
             raise bad("bits", bits, f"the number of classes, {num_classes}: one output for each class")
 
-    def _batch(self, u: Tensor, labels: Any, index: Any) -> Tensor:
-        y, _ = self.check(u, labels, index)
+    def formula(self, u: Tensor, U: Tensor, y: Tensor, Y: Tensor) -> Tensor:
+        """See the class; u is B×K, U m×K, y and Y are their labels."""
         if y.ndim == 1:
             return F.cross_entropy(u, y)
         return F.binary_cross_entropy_with_logits(u, y.to(u.dtype))

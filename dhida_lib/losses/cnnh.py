@@ -6,18 +6,17 @@ AAAI 2014. Chapter 14.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from dhida_lib._validate import bad
-from dhida_lib.losses.base import HashLoss
+from dhida_lib.losses.base import HashLoss, register_loss
 from dhida_lib.quantization import sign
 
 __all__ = ["CNNHLoss"]
 
 
+@register_loss("cnnh")
 class CNNHLoss(HashLoss):
     """L = mean of (u − h)², where h is the code that stage one found for the image's labels.
 
@@ -44,12 +43,17 @@ class CNNHLoss(HashLoss):
     Source: Xia et al., AAAI 2014; built in Chapter 14.
     """
 
+    uses_bank = False
+    label = "CNNH"
+    reference = "Xia, Pan, Lai, Liu, Yan, AAAI 2014"
+
     class_codes: Tensor
 
     def __init__(
         self, bits: int, num_train: int | None = None, num_classes: int | None = None, seed: int = 0
     ) -> None:
         super().__init__(bits, num_classes=num_classes)
+        self.seed = seed
         if self.num_classes is None:
             raise bad("num_classes", None, "given: stage one finds a code for every class")
         H = sign(torch.randn(self.num_classes, self.bits, generator=torch.Generator().manual_seed(seed)))
@@ -87,6 +91,6 @@ class CNNHLoss(HashLoss):
         rows = y.to(self.class_codes.dtype)  # n×c
         return self._descend(sign(rows @ self.class_codes), 2 * rows - 1, self.class_codes)
 
-    def _batch(self, u: Tensor, labels: Any, index: Any) -> Tensor:
-        y, _ = self.check(u, labels)
+    def formula(self, u: Tensor, U: Tensor, y: Tensor, Y: Tensor) -> Tensor:
+        """See the class; u is B×K, U m×K, y and Y are their labels."""
         return (u - self.targets(y).to(u.dtype)).square().mean()

@@ -6,20 +6,19 @@ Retrieval*, CVPR 2020, arXiv 1908.00347. Chapter 14.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from dhida_lib._validate import bad, positive
-from dhida_lib.losses.base import HashLoss, multi_hot
+from dhida_lib.losses.base import HashLoss, Search, multi_hot, register_loss
 from dhida_lib.losses.centres import class_centres
 from dhida_lib.quantization import sign
 
 __all__ = ["CSQLoss"]
 
 
+@register_loss("csq")
 class CSQLoss(HashLoss):
     """L = mean over images and bits of the cross-entropy of ½(v + 1) against ½(h + 1), plus λ·mean(|v| − 1)².
 
@@ -45,6 +44,11 @@ class CSQLoss(HashLoss):
     Source: Yuan et al., arXiv 1908.00347; built in Chapter 14.
     """
 
+    uses_bank = False
+    label = "CSQ"
+    reference = "Yuan et al., CVPR 2020, arXiv 1908.00347"
+    search = Search("lam", (0.01, 0.1))
+
     centres: Tensor
     ties: Tensor
 
@@ -57,6 +61,7 @@ class CSQLoss(HashLoss):
         seed: int = 0,
     ) -> None:
         super().__init__(bits, num_classes=num_classes)
+        self.seed = seed
         if self.num_classes is None:
             raise bad("num_classes", None, "given: every class has a centre")
         self.lam = positive("lam", lam, zero=True)
@@ -78,8 +83,8 @@ class CSQLoss(HashLoss):
         total = multi_hot(y, self.num_classes).to(self.centres.dtype) @ self.centres  # n×K
         return sign(total).where(total != 0, self.ties)
 
-    def _batch(self, u: Tensor, labels: Any, index: Any) -> Tensor:
-        y, _ = self.check(u, labels)
+    def formula(self, u: Tensor, U: Tensor, y: Tensor, Y: Tensor) -> Tensor:
+        """See the class; u is B×K, U m×K, y and Y are their labels."""
         h = self.targets(y).to(u.dtype)  # B×K
         central = F.binary_cross_entropy_with_logits(2 * u, 0.5 * (h + 1))
         return central + self.lam * (torch.tanh(u).abs() - 1).square().mean()

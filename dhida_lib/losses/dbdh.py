@@ -5,17 +5,18 @@ Zheng, Zhang, Lu: *Deep balanced discrete hashing for image retrieval*, Neurocom
 
 from __future__ import annotations
 
-from typing import Any
+from typing import ClassVar
 
 from torch import Tensor
 
 from dhida_lib._validate import choice, positive
-from dhida_lib.losses.base import HashLoss, pairwise_nll
+from dhida_lib.losses.base import HashLoss, Search, pairwise_nll, register_loss, similar
 from dhida_lib.quantization import piecewise, straight_through_sign
 
 __all__ = ["DBDHLoss"]
 
 
+@register_loss("dbdh")
 class DBDHLoss(HashLoss):
     """L = mean over pairs of log(1 + exp θ) − s·θ, plus α · mean over i of (mean over k of v_ik)².
 
@@ -40,6 +41,12 @@ class DBDHLoss(HashLoss):
     Source: Zheng et al., Neurocomputing 2020; built in Chapter 14.
     """
 
+    label = "DBDH"
+    reference = "Zheng, Zhang, Lu, Neurocomputing 2020"
+    search = Search("alpha", (0.01, 1.0))
+    # As its paper has it, it does not learn from a random start here.
+    start: ClassVar[dict[str, str]] = {"activation": "piecewise"}
+
     def __init__(
         self,
         bits: int,
@@ -53,8 +60,9 @@ class DBDHLoss(HashLoss):
         self.alpha = positive("alpha", alpha, zero=True)
         self.activation = choice("activation", activation, ("sign", "piecewise"))
 
-    def _batch(self, u: Tensor, labels: Any, index: Any) -> Tensor:
-        U, S = self.pairs(u, labels, index)  # m×K, B×m
+    def formula(self, u: Tensor, U: Tensor, y: Tensor, Y: Tensor) -> Tensor:
+        """See the class; u is B×K, U m×K, y and Y are their labels."""
+        S = similar(y, Y, u)  # B×m
         act = straight_through_sign if self.activation == "sign" else piecewise
         v, V = act(u), act(U)
         return pairwise_nll(0.5 * v @ V.T, S) + self.alpha * v.mean(dim=1).square().mean()

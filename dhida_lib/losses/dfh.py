@@ -6,20 +6,19 @@ Chapter 14.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from dhida_lib._validate import bad, positive
 from dhida_lib.labels import similarity
-from dhida_lib.losses.base import HashLoss, multi_hot
+from dhida_lib.losses.base import HashLoss, Search, multi_hot, register_loss
 from dhida_lib.quantization import sign
 
 __all__ = ["DFHLoss"]
 
 
+@register_loss("dfh")
 class DFHLoss(HashLoss):
     """L = mean over pairs of s·log(1 + exp(m − θ)) + (1 − s)·log(1 + exp(m + θ)), plus η · mean of (b − u)².
 
@@ -55,6 +54,10 @@ class DFHLoss(HashLoss):
     Source: Li et al., arXiv 1909.00206; built in Chapter 14.
     """
 
+    label = "DFH"
+    reference = "Li, Pei, Zha, van Gemert, BMVC 2019, arXiv 1909.00206"
+    search = Search("eta", (0.05, 2.0))
+
     centres: Tensor
 
     def __init__(
@@ -70,6 +73,7 @@ class DFHLoss(HashLoss):
         empty_rows: str = "drop",
     ) -> None:
         super().__init__(bits, num_train, num_classes, empty_rows)
+        self.seed = seed
         if self.num_classes is None:
             raise bad("num_classes", None, "given: every class has a centre")
         self.margin = positive("margin", margin, zero=True)
@@ -110,13 +114,15 @@ class DFHLoss(HashLoss):
         for k in range(c):
             C[k] = sign(Q[k] - A[k] @ C)
 
-    def _batch(self, u: Tensor, labels: Any, index: Any) -> Tensor:
-        U, y, Y = self.known(u, labels, index)  # m×K
-        S = similarity(y, Y)  # B×m
-        y, Y = multi_hot(y, self.num_classes), multi_hot(Y, self.num_classes)  # B×c, m×c
+    def formula(self, u: Tensor, U: Tensor, y: Tensor, Y: Tensor) -> Tensor:
+        """See the class; u is B×K, U m×K, y and Y are their labels."""
+        theta = 0.5 * u @ U.T  # B×m
+        data = F.softplus(self.margin + theta.where(~similarity(y, Y), -theta)).mean()
+        return data + self.eta * (self.targets(u, multi_hot(y, self.num_classes)) - u).square().mean()
+
+    def update(self, u: Tensor, U: Tensor, y: Tensor, Y: Tensor, rows: Tensor | None) -> None:
+        """Bring the centres up to date with all images met so far."""
+        Y = multi_hot(Y, self.num_classes)  # m×c
         met = Y.any(dim=1)  # m: rows that say something about centres; not those kept empty
         if met.any():
             self.update_centres(self.targets(U[met], Y[met]), Y[met])
-        theta = 0.5 * u @ U.T  # B×m
-        data = F.softplus(self.margin + theta.where(~S, -theta)).mean()
-        return data + self.eta * (self.targets(u, y) - u).square().mean()

@@ -12,12 +12,13 @@ from typing import Any
 from torch import Tensor
 
 from dhida_lib._validate import choice, positive
-from dhida_lib.losses.base import HashLoss, pairwise_nll
+from dhida_lib.losses.base import HashLoss, Search, pairwise_nll, register_loss, similar
 from dhida_lib.quantization import piecewise
 
 __all__ = ["DHIDALoss"]
 
 
+@register_loss("dhida")
 class DHIDALoss(HashLoss):
     """L = L1 + γ·L2 on v = f(u): the likelihood of the pairs plus the balance of the codes.
 
@@ -42,6 +43,10 @@ class DHIDALoss(HashLoss):
 
     Source: Eq. (9)–(13); built in Chapter 9.
     """
+
+    label = "DHIDA"
+    reference = "Yang et al., Information 2021, doi 10.3390/info12070285"
+    search = Search("gamma", (0.01, 1.0))
 
     def __init__(
         self,
@@ -68,13 +73,17 @@ class DHIDALoss(HashLoss):
 
         Source: Eq. (11), (12); built in Chapter 9.
         """
-        U, S = self.pairs(u, labels, index)  # m×K, B×m
+        return self._terms(u, *self.known(u, labels, index))
+
+    def _terms(self, u: Tensor, U: Tensor, y: Tensor, Y: Tensor) -> tuple[Tensor, Tensor]:
+        S = similar(y, Y, u)  # B×m
         v, V = (piecewise(u), piecewise(U)) if self.activation == "piecewise" else (u, U)
         theta = (0.5 if self.inner == "half" else 1.0) * (v @ V.T)  # B×m
         L1 = pairwise_nll(theta, S)
         L2 = v.mean(dim=1 if self.balance == "code" else 0).square().mean()  # mean of B or of K squares
         return L1, L2
 
-    def _batch(self, u: Tensor, labels: Any, index: Any) -> Tensor:
-        L1, L2 = self.terms(u, labels, index)
+    def formula(self, u: Tensor, U: Tensor, y: Tensor, Y: Tensor) -> Tensor:
+        """See the class; u is B×K, U m×K, y and Y are their labels."""
+        L1, L2 = self._terms(u, U, y, Y)
         return L1 + self.gamma * L2

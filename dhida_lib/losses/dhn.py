@@ -6,17 +6,17 @@ Zhu, Long, Wang, Cao: *Deep Hashing Network for Efficient Similarity Retrieval*,
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor
 
 from dhida_lib._validate import positive
-from dhida_lib.losses.base import HashLoss, pairwise_nll
+from dhida_lib.losses.base import HashLoss, Search, pairwise_nll, register_loss, similar
 
 __all__ = ["DHNLoss"]
 
 
+@register_loss("dhn")
 class DHNLoss(HashLoss):
     """L = mean over pairs of log(1 + exp θ) − s·θ, plus α · mean of log cosh(|u| − 1).
 
@@ -40,6 +40,10 @@ class DHNLoss(HashLoss):
     Source: Zhu et al., AAAI 2016; built in Chapter 14.
     """
 
+    label = "DHN"
+    reference = "Zhu, Long, Wang, Cao, AAAI 2016"
+    search = Search("alpha", (0.01, 1.0))
+
     def __init__(
         self,
         bits: int,
@@ -51,8 +55,9 @@ class DHNLoss(HashLoss):
         super().__init__(bits, num_train, num_classes, empty_rows)
         self.alpha = positive("alpha", alpha, zero=True)
 
-    def _batch(self, u: Tensor, labels: Any, index: Any) -> Tensor:
-        U, S = self.pairs(u, labels, index)  # m×K, B×m
+    def formula(self, u: Tensor, U: Tensor, y: Tensor, Y: Tensor) -> Tensor:
+        """See the class; u is B×K, U m×K, y and Y are their labels."""
+        S = similar(y, Y, u)  # B×m
         x = (u.abs() - 1).abs()  # B×K
         log_cosh = x + F.softplus(-2 * x) - math.log(2)  # B×K
         return pairwise_nll(0.5 * u @ U.T, S) + self.alpha * log_cosh.mean()

@@ -6,17 +6,16 @@ arXiv 1511.03855. Chapter 14.
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import Tensor
 
 from dhida_lib._validate import positive
-from dhida_lib.losses.base import HashLoss, pairwise_nll
+from dhida_lib.losses.base import HashLoss, Search, pairwise_nll, register_loss, similar
 from dhida_lib.quantization import quantization_error
 
 __all__ = ["DPSHLoss"]
 
 
+@register_loss("dpsh")
 class DPSHLoss(HashLoss):
     """L = mean over pairs of log(1 + exp θ) − s·θ, plus η · mean of (u − sign u)².
 
@@ -38,6 +37,10 @@ class DPSHLoss(HashLoss):
     Source: Li et al., arXiv 1511.03855; built in Chapter 14.
     """
 
+    label = "DPSH"
+    reference = "Li, Wang, Kang, IJCAI 2016, arXiv 1511.03855"
+    search = Search("eta", (0.01, 1.0))
+
     def __init__(
         self,
         bits: int,
@@ -49,6 +52,7 @@ class DPSHLoss(HashLoss):
         super().__init__(bits, num_train, num_classes, empty_rows)
         self.eta = positive("eta", eta, zero=True)
 
-    def _batch(self, u: Tensor, labels: Any, index: Any) -> Tensor:
-        U, S = self.pairs(u, labels, index)  # m×K, B×m
+    def formula(self, u: Tensor, U: Tensor, y: Tensor, Y: Tensor) -> Tensor:
+        """See the class; u is B×K, U m×K, y and Y are their labels."""
+        S = similar(y, Y, u)  # B×m
         return pairwise_nll(0.5 * u @ U.T, S) + self.eta * quantization_error(u)

@@ -5,18 +5,17 @@ Li, Sun, He, Tan: *Deep Supervised Discrete Hashing*, NIPS 2017, arXiv 1705.1099
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from dhida_lib._validate import positive, positive_int
-from dhida_lib.losses.base import HashLoss, multi_hot, pairwise_nll
+from dhida_lib.losses.base import HashLoss, Search, multi_hot, pairwise_nll, register_loss, similar
 from dhida_lib.quantization import sign
 
 __all__ = ["DSDHLoss"]
 
 
+@register_loss("dsdh")
 class DSDHLoss(HashLoss):
     """J = mean over pairs of log(1 + exp θ) − s·θ, plus μ‖Y − BW‖² + ν‖W‖² + η‖B − U‖².
 
@@ -50,8 +49,13 @@ class DSDHLoss(HashLoss):
     Source: Li et al., arXiv 1705.10999; built in Chapter 14.
     """
 
+    label = "DSDH"
+    reference = "Li, Sun, He, Tan, NIPS 2017, arXiv 1705.10999"
+    search = Search("eta", (0.01, 1.0))
+
     B: Tensor
     W: Tensor
+    b: Tensor
 
     def __init__(
         self,
@@ -109,14 +113,17 @@ class DSDHLoss(HashLoss):
             codes, labels = self.bank_codes[met], self.bank_labels[met]
             self.B[met], self.W[:] = self.discrete_steps(self.B[met], codes, labels)
 
-    def _batch(self, u: Tensor, labels: Any, index: Any) -> Tensor:
-        y, rows = self.check(u, labels, index)
-        U, S = self.pairs(u, labels, index)  # m×K, B×m
-        b = sign(u.detach())  # B×K
+    def formula(self, u: Tensor, U: Tensor, y: Tensor, Y: Tensor) -> Tensor:
+        """See the class; u is B×K, U m×K, y and Y are their labels."""
+        S = similar(y, Y, u)  # B×m
+        return pairwise_nll(0.5 * u @ U.T, S) + self.eta * (self.b - u).square().mean()
+
+    def update(self, u: Tensor, U: Tensor, y: Tensor, Y: Tensor, rows: Tensor | None) -> None:
+        """Set b, the binary codes of the batch: the stored ones, or without a bank those of one update."""
+        self.b = sign(u.detach())  # B×K
         if rows is None:
-            b, _ = self.discrete_steps(b, u, multi_hot(y, self.num_classes))
+            self.b, _ = self.discrete_steps(self.b, u, multi_hot(y, self.num_classes))
         else:
             stored = self.B[rows].to(u.dtype)
-            b = stored.where(stored != 0, b)
-            self.B[rows] = b.to(self.B.dtype)
-        return pairwise_nll(0.5 * u @ U.T, S) + self.eta * (b - u).square().mean()
+            self.b = stored.where(stored != 0, self.b)
+            self.B[rows] = self.b.to(self.B.dtype)

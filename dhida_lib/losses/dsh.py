@@ -5,17 +5,16 @@ Liu, Wang, Shan, Chen: *Deep Supervised Hashing for Fast Image Retrieval*, CVPR 
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import Tensor
 
 from dhida_lib._validate import positive
 from dhida_lib.labels import similarity
-from dhida_lib.losses.base import HashLoss
+from dhida_lib.losses.base import HashLoss, Search, register_loss
 
 __all__ = ["DSHLoss"]
 
 
+@register_loss("dsh")
 class DSHLoss(HashLoss):
     """L = mean over pairs of ½·s·D + ½·(1 − s)·max(m − D, 0) + α·(r_i + r_j).
 
@@ -40,6 +39,10 @@ class DSHLoss(HashLoss):
     Source: Liu et al., CVPR 2016; built in Chapter 14.
     """
 
+    label = "DSH"
+    reference = "Liu, Wang, Shan, Chen, CVPR 2016"
+    search = Search("alpha", (0.1, 1.0))
+
     def __init__(
         self,
         bits: int,
@@ -53,8 +56,8 @@ class DSHLoss(HashLoss):
         self.margin = positive("margin", 2 * bits if margin is None else margin)
         self.alpha = positive("alpha", alpha, zero=True)
 
-    def _batch(self, u: Tensor, labels: Any, index: Any) -> Tensor:
-        U, y, Y = self.known(u, labels, index)  # m×K
+    def formula(self, u: Tensor, U: Tensor, y: Tensor, Y: Tensor) -> Tensor:
+        """See the class; u is B×K, U m×K, y and Y are their labels."""
         D = u.square().sum(1)[:, None] + U.square().sum(1) - 2 * u @ U.T  # B×m
         data = 0.5 * D.where(similarity(y, Y), (self.margin - D).clamp_min(0))  # B×m
         r, R = ((x.abs() - 1).abs().sum(1) for x in (u, U))  # B, m

@@ -5,20 +5,19 @@ Wang, Shi, Kitani: *Deep Supervised Hashing with Triplet Labels*, ACCV 2016, arX
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from dhida_lib._validate import positive
 from dhida_lib.labels import similarity
-from dhida_lib.losses.base import HashLoss
+from dhida_lib.losses.base import HashLoss, Search, register_loss
 from dhida_lib.quantization import quantization_error
 
 __all__ = ["DTSHLoss"]
 
 
+@register_loss("dtsh")
 class DTSHLoss(HashLoss):
     """L = mean over triplets of log(1 + exp(−(θ_qp − θ_qn − α))), plus λ · mean of (u − sign u)².
 
@@ -41,6 +40,11 @@ class DTSHLoss(HashLoss):
     Source: Wang et al., arXiv 1612.03900; built in Chapter 14.
     """
 
+    uses_bank = False
+    label = "DTSH"
+    reference = "Wang, Shi, Kitani, ACCV 2016, arXiv 1612.03900"
+    search = Search("lam", (0.1, 10.0))
+
     def __init__(
         self,
         bits: int,
@@ -53,8 +57,9 @@ class DTSHLoss(HashLoss):
         self.alpha = positive("alpha", alpha, zero=True)
         self.lam = positive("lam", lam, zero=True)
 
-    def _batch(self, u: Tensor, labels: Any, index: Any) -> Tensor:
-        S = similarity(self.check(u, labels)[0])  # B×B
+    def formula(self, u: Tensor, U: Tensor, y: Tensor, Y: Tensor) -> Tensor:
+        """See the class; u is B×K, U m×K, y and Y are their labels."""
+        S = similarity(y)  # B×B
         itself = torch.eye(len(u), dtype=torch.bool, device=u.device)
         q, p, n = ((S & ~itself)[:, :, None] & ~S[:, None, :]).nonzero().T  # T each
         theta = 0.5 * u @ u.T  # B×B

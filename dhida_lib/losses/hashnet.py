@@ -7,18 +7,18 @@ Chapter 14.
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from dhida_lib._validate import bad, positive, positive_int
-from dhida_lib.losses.base import HashLoss, shared_labels
+from dhida_lib.losses.base import HashLoss, Search, register_loss, shared_labels
 
 __all__ = ["HashNetLoss"]
 
 
+@register_loss("hashnet")
 class HashNetLoss(HashLoss):
     """L = mean over pairs of w·(log(1 + exp θ) − s·θ) on v = tanh(β·u), with θ_ij = α·v_i·V_j.
 
@@ -48,6 +48,10 @@ class HashNetLoss(HashLoss):
 
     Source: Cao et al., arXiv 1702.00758; built in Chapter 14.
     """
+
+    label = "HashNet"
+    reference = "Cao, Long, Wang, Yu, ICCV 2017, arXiv 1702.00758"
+    search = Search("alpha", (0.2, 1.0))
 
     beta: Tensor
 
@@ -89,8 +93,8 @@ class HashNetLoss(HashLoss):
         share = (stages * epoch // epochs) / max(stages - 1, 1)  # 0 in the first stage, 1 in the last
         self.beta.fill_(math.sqrt(1 + share * (self.beta_end**2 - 1)))
 
-    def _batch(self, u: Tensor, labels: Any, index: Any) -> Tensor:
-        U, y, Y = self.known(u, labels, index)  # m×K
+    def formula(self, u: Tensor, U: Tensor, y: Tensor, Y: Tensor) -> Tensor:
+        """See the class; u is B×K, U m×K, y and Y are their labels."""
         v, V = (torch.tanh(self.beta.to(u.dtype) * x) for x in (u, U))
         common, n, N = (x.to(u.dtype) for x in shared_labels(y, Y))  # B×m, B×1, m
         S = (common > 0).to(u.dtype)  # B×m

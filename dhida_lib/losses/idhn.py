@@ -6,17 +6,16 @@ Retrieval*, IEEE Transactions on Multimedia, 2020, arXiv 1803.02987. Chapter 14.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch.nn.functional as F
 from torch import Tensor
 
 from dhida_lib._validate import positive
-from dhida_lib.losses.base import HashLoss, shared_labels
+from dhida_lib.losses.base import HashLoss, Search, register_loss, shared_labels
 
 __all__ = ["IDHNLoss"]
 
 
+@register_loss("idhn")
 class IDHNLoss(HashLoss):
     """Likelihood for pairs that share all labels or none, least squares for those in between.
 
@@ -47,6 +46,10 @@ class IDHNLoss(HashLoss):
     Source: Zhang et al., arXiv 1803.02987; built in Chapter 14.
     """
 
+    label = "IDHN"
+    reference = "Zhang, Zou, Lin, Chen, Wang, IEEE Transactions on Multimedia 2020, arXiv 1803.02987"
+    search = Search("lam", (0.01, 1.0))
+
     def __init__(
         self,
         bits: int,
@@ -62,8 +65,8 @@ class IDHNLoss(HashLoss):
         self.gamma = positive("gamma", gamma, zero=True)
         self.lam = positive("lam", lam, zero=True)
 
-    def _batch(self, u: Tensor, labels: Any, index: Any) -> Tensor:
-        U, y, Y = self.known(u, labels, index)  # m×K
+    def formula(self, u: Tensor, U: Tensor, y: Tensor, Y: Tensor) -> Tensor:
+        """See the class; u is B×K, U m×K, y and Y are their labels."""
         v, V = F.softsign(u), F.softsign(U)
         common, n, N = (x.to(u.dtype) for x in shared_labels(y, Y))  # B×m, B×1, m
         hard = (common == 0) | (common.square() == n * N)  # B×m: s is 0 or 1

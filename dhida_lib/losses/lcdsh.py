@@ -5,18 +5,17 @@ Zhu, Gao: *Locality Constrained Deep Supervised Hashing for Image Retrieval*, IJ
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from dhida_lib._validate import positive
-from dhida_lib.losses.base import HashLoss, pairwise_nll
+from dhida_lib.losses.base import HashLoss, Search, pairwise_nll, register_loss, similar
 from dhida_lib.quantization import sign
 
 __all__ = ["LCDSHLoss"]
 
 
+@register_loss("lcdsh")
 class LCDSHLoss(HashLoss):
     """L = mean over pairs of log(1 + exp(−s̃·θ)) + λ·(σ(θ) − σ(½ b_i·b_j))², s̃ = ±1.
 
@@ -42,6 +41,10 @@ class LCDSHLoss(HashLoss):
     Source: Zhu and Gao, IJCAI 2017; built in Chapter 14.
     """
 
+    label = "LCDSH"
+    reference = "Zhu, Gao, IJCAI 2017"
+    search = Search("lam", (0.3, 1.0))
+
     def __init__(
         self,
         bits: int,
@@ -53,8 +56,9 @@ class LCDSHLoss(HashLoss):
         super().__init__(bits, num_train, num_classes, empty_rows)
         self.lam = positive("lam", lam, zero=True)
 
-    def _batch(self, u: Tensor, labels: Any, index: Any) -> Tensor:
-        U, S = self.pairs(u, labels, index)  # m×K, B×m
+    def formula(self, u: Tensor, U: Tensor, y: Tensor, Y: Tensor) -> Tensor:
+        """See the class; u is B×K, U m×K, y and Y are their labels."""
+        S = similar(y, Y, u)  # B×m
         theta = 0.5 * u @ U.T  # B×m
         binary = 0.5 * sign(u) @ sign(U).T  # B×m
         locality = (torch.sigmoid(theta) - torch.sigmoid(binary)).square().mean()

@@ -6,19 +6,18 @@ Learning Objective*, NeurIPS 2021, arXiv 2109.14449. Chapter 14.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from dhida_lib._validate import bad, choice, positive
-from dhida_lib.losses.base import HashLoss, multi_hot
+from dhida_lib.losses.base import HashLoss, Search, multi_hot, register_loss
 from dhida_lib.losses.centres import class_centres
 
 __all__ = ["OrthoHashLoss"]
 
 
+@register_loss("orthohash")
 class OrthoHashLoss(HashLoss):
     """L = mean cross-entropy of the logits scale·(cos(u, h_k) − margin·[k is a label of the image]).
 
@@ -46,6 +45,11 @@ class OrthoHashLoss(HashLoss):
     Source: Hoe et al., arXiv 2109.14449; built in Chapter 14.
     """
 
+    uses_bank = False
+    label = "OrthoHash"
+    reference = "Hoe et al., NeurIPS 2021, arXiv 2109.14449"
+    search = Search("margin", (0.0, 0.4))
+
     centres: Tensor
 
     def __init__(
@@ -59,6 +63,7 @@ class OrthoHashLoss(HashLoss):
         seed: int = 0,
     ) -> None:
         super().__init__(bits, num_classes=num_classes)
+        self.seed = seed
         if self.num_classes is None:
             raise bad("num_classes", None, "given: every class has a centre")
         self.scale, self.margin = positive("scale", scale), positive("margin", margin, zero=True)
@@ -66,9 +71,10 @@ class OrthoHashLoss(HashLoss):
         rows = class_centres(self.num_classes, self.bits, centres, seed)
         self.register_buffer("centres", rows)  # c×K
 
-    def _batch(self, u: Tensor, labels: Any, index: Any) -> Tensor:
-        y = multi_hot(self.check(u, labels)[0], self.num_classes).to(u.dtype)  # B×c
+    def formula(self, u: Tensor, U: Tensor, y: Tensor, Y: Tensor) -> Tensor:
+        """See the class; u is B×K, U m×K, y and Y are their labels."""
+        labels = multi_hot(y, self.num_classes).to(u.dtype)  # B×c
         cosine = F.normalize(u) @ F.normalize(self.centres.to(u.dtype)).T  # B×c
-        log_p = torch.log_softmax(self.scale * (cosine - self.margin * y), dim=1)  # B×c
-        target = y / y.sum(dim=1, keepdim=True).clamp_min(1)  # B×c
+        log_p = torch.log_softmax(self.scale * (cosine - self.margin * labels), dim=1)  # B×c
+        target = labels / labels.sum(dim=1, keepdim=True).clamp_min(1)  # B×c
         return -(target * log_p).sum(dim=1).mean()
