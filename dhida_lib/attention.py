@@ -1,9 +1,10 @@
 """Improved dual attention (IDA), §3.3 of the paper, built in Chapters 5 (position), 6 (channel) and 7 (both).
 
-Read it beside §3.3: the names are the paper's, A is the feature map of a backbone, N = H·W its positions.
+Read it beside §3.3: the names are the paper's, A is the feature map of a backbone, HW the number of its
+positions. The channels' matrix, which the paper calls N like that number, is G here (a Gram matrix).
 
     position  M_ij = B_i·C_j  M̃_ij = (max + mean)/2 − M_ij  P_ji = softmax over i  E_j = α Σ_i P_ji D_i + A_j
-    channel   N_ij = A_i·A_j  Ñ_ij = (max + mean)/2 − N_ij  X_ji = softmax over i  E_j = β Σ_i X_ji A_i + A_j
+    channel   G_ij = A_i·A_j  G̃_ij = (max + mean)/2 − G_ij  X_ji = softmax over i  E_j = β Σ_i X_ji A_i + A_j
 
 The paper does not say over what max and mean run. ``reduce="column"``: over i for each j, the softmax's own
 axis. Then (max + mean)/2 is one number for the whole softmax and cancels: P is softmax(−M), in values and in
@@ -22,7 +23,14 @@ from torch import Tensor, nn
 
 from dhida_lib._validate import bad, choice, positive_int
 
-__all__ = ["ChannelAttention", "Doubled", "DualAttention", "PlainConvolutions", "PositionAttention"]
+__all__ = [
+    "ChannelAttention",
+    "Doubled",
+    "DualAttention",
+    "PlainConvolutions",
+    "PositionAttention",
+    "effective_number",
+]
 
 
 class PositionAttention(nn.Module):
@@ -42,7 +50,9 @@ class PositionAttention(nn.Module):
             each i). Only IDA has them, so ``"row"`` is refused with the other variants.
 
     Attributes:
-        query, key, value: the 1×1 convolutions that give B, C and D.
+        query, key, value: the 1×1 convolutions that give B, C and D. The names are DANet's, in the order of
+            the letters. The position that *looks*, j, owns C_j, so `key`; the softmax runs over those that are
+            looked at, which own B_i, so `query`. Elsewhere these two names are the other way round.
         alpha: the learnt scalar α; it starts at 0, and the output is then exactly A.
 
     Raises:
@@ -67,17 +77,17 @@ class PositionAttention(nn.Module):
             A: feature map B×C×H×W.
 
         Returns:
-            P, B×N×N with ``P[b, j, i]`` = P_ji ≥ 0 and Σ_i P_ji = 1; float32 (float64 for a float64 map).
+            P, B×HW×HW with ``P[b, j, i]`` = P_ji ≥ 0 and Σ_i P_ji = 1; float32 (float64 for a float64 map).
 
         Raises:
             ValueError: if A is not such a map.
         """
         _check_map(A, self.channels)
-        B = self.query(A).flatten(2)  # B×C×N (B×C/8×N in DANet)
+        B = self.query(A).flatten(2)  # B×C×HW (B×C/8×HW in DANet)
         C = self.key(A).flatten(2)  # the same
-        M = _inner_products(B, C)  # B×N×N, [b, i, j]
+        M = _inner_products(B, C)  # B×HW×HW, [b, i, j]
         M_tilde = _improve(M, self.reduce) if self.variant == "ida" else M  # Eq. 3
-        return M_tilde.softmax(dim=1).transpose(1, 2)  # Eq. 4, B×N×N, [b, j, i]
+        return M_tilde.softmax(dim=1).transpose(1, 2)  # Eq. 4, B×HW×HW, [b, j, i]
 
     def forward(self, A: Tensor) -> Tensor:
         """E of Eq. 5.
@@ -91,22 +101,22 @@ class PositionAttention(nn.Module):
         Raises:
             ValueError: if A is not such a map.
         """
-        P = self.attention_map(A)  # B×N×N, [b, j, i]
-        D = self.value(A).flatten(2)  # B×C×N
-        E = torch.bmm(D, P.transpose(1, 2).to(D.dtype))  # Σ_i P_ji D_i, B×C×N
+        P = self.attention_map(A)  # B×HW×HW, [b, j, i]
+        D = self.value(A).flatten(2)  # B×C×HW
+        E = torch.bmm(D, P.transpose(1, 2).to(D.dtype))  # Σ_i P_ji D_i, B×C×HW
         return self.alpha * E.view_as(A) + A  # Eq. 5, B×C×H×W
 
 
 class ChannelAttention(nn.Module):
     """Every channel of a feature map becomes a weighted sum of all channels, plus itself.
 
-    There are no convolutions: N_ij = A_i·A_j, an inner product over the positions. So N is symmetric, and the
+    There are no convolutions: G_ij = A_i·A_j, an inner product over the positions. So G is symmetric, and the
     max over a column is the max over the same row; ``reduce`` still matters, as it says whether the softmax
     over i sees it as a constant (``"column"``) or as a bonus for channel i (``"row"``).
 
-    ``variant="danet"`` is its released code's softmax(max − N). The max cancels too: ``"danet"`` and
-    ``"ida"`` with ``"column"`` are one function, softmax(−N): a channel looks most at those *least* like it.
-    ``variant="flipped"`` is a control, softmax(+N): it looks most at those most like it.
+    ``variant="danet"`` is its released code's softmax(max − G). The max cancels too: ``"danet"`` and
+    ``"ida"`` with ``"column"`` are one function, softmax(−G): a channel looks most at those *least* like it.
+    ``variant="flipped"`` is a control, softmax(+G): it looks most at those most like it.
 
     Args:
         channels: C, the channels of the map.
@@ -140,12 +150,12 @@ class ChannelAttention(nn.Module):
             ValueError: if A is not such a map.
         """
         _check_map(A, self.channels)
-        A1_T = A.flatten(2).transpose(1, 2)  # B×N×C
-        N = _inner_products(A1_T, A1_T)  # B×C×C, [b, i, j]
-        N_tilde = _improve(N, self.reduce) if self.variant == "ida" else N  # Eq. 6
+        A1_T = A.flatten(2).transpose(1, 2)  # B×HW×C
+        G = _inner_products(A1_T, A1_T)  # B×C×C, [b, i, j]
+        G_tilde = _improve(G, self.reduce) if self.variant == "ida" else G  # Eq. 6
         if self.variant == "danet":
-            N_tilde = N.amax(dim=1, keepdim=True) - N
-        return N_tilde.softmax(dim=1).transpose(1, 2)  # Eq. 7, B×C×C, [b, j, i]
+            G_tilde = G.amax(dim=1, keepdim=True) - G
+        return G_tilde.softmax(dim=1).transpose(1, 2)  # Eq. 7, B×C×C, [b, j, i]
 
     def forward(self, A: Tensor) -> Tensor:
         """E of Eq. 8 (the sum runs over the C channels; the paper prints N).
@@ -160,8 +170,8 @@ class ChannelAttention(nn.Module):
             ValueError: if A is not such a map.
         """
         X = self.attention_map(A)  # B×C×C, [b, j, i]
-        A1 = A.flatten(2)  # B×C×N
-        E = torch.bmm(X.to(A1.dtype), A1)  # Σ_i X_ji A_i, B×C×N
+        A1 = A.flatten(2)  # B×C×HW
+        E = torch.bmm(X.to(A1.dtype), A1)  # Σ_i X_ji A_i, B×C×HW
         return self.beta * E.view_as(A) + A  # Eq. 8, B×C×H×W
 
 
@@ -272,6 +282,29 @@ class PlainConvolutions(nn.Module):
         deep = self.alpha * self.value(self.key(A).relu()) + A  # B×C×H×W
         flat = self.beta * self.query(A).relu() + A  # B×C×H×W
         return deep + flat
+
+
+def effective_number(weights: Tensor) -> Tensor:
+    """How many entries share the weight: 1/Σp² of weights that sum to 1.
+
+    It is k if k entries share equally and the others have nothing, and between 1 and their number always.
+
+    Args:
+        weights: non-negative numbers that sum to 1 along the last axis, such as an attention map B×HW×HW.
+
+    Returns:
+        One number for each row: the shape of ``weights`` without its last axis.
+
+    Raises:
+        ValueError: if a row does not sum to 1.
+
+    Source: the inverse participation ratio; built in Chapter 5.
+    """
+    excess = weights.sum(-1).flatten() - 1
+    if excess.numel() and not (excess.abs().max() < 1e-3):  # also if it is nan
+        worst = excess[excess.abs().argmax()] + 1
+        raise bad("weights", f"a row that sums to {worst:.4g}", "rows that sum to 1")
+    return 1 / weights.square().sum(-1)
 
 
 def _improve(M: Tensor, reduce: str) -> Tensor:

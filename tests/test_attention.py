@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from dhida_lib.attention import ChannelAttention, Doubled, DualAttention, PlainConvolutions, PositionAttention
+from dhida_lib.attention import (
+    ChannelAttention,
+    Doubled,
+    DualAttention,
+    PlainConvolutions,
+    PositionAttention,
+    effective_number,
+)
 
 B, C, H, W = 2, 5, 3, 4
 N = H * W
@@ -376,6 +383,21 @@ def test_a_module_in_bfloat16(variant):
 def test_channels_last_maps():
     module, A = make(DualAttention, C), feature_map()
     torch.testing.assert_close(module(A.contiguous(memory_format=torch.channels_last)), module(A))
+
+
+def test_effective_number_counts_equal_shares():
+    for k in (1, 3, 7):
+        weights = torch.zeros(7)
+        weights[:k] = 1 / k
+        torch.testing.assert_close(effective_number(weights), torch.tensor(float(k)))
+    P = make(PositionAttention, C).attention_map(feature_map())
+    numbers = effective_number(P)
+    assert numbers.shape == (B, N)
+    assert ((numbers >= 1) & (numbers <= N)).all()
+    with pytest.raises(ValueError, match="`weights` must be rows that sum to 1, but got .a row that sums to 2"):
+        effective_number(torch.tensor([[0.5, 0.5], [1.0, 1.0]]))
+    with pytest.raises(ValueError, match="weights"):
+        effective_number(torch.tensor([float("nan"), 1.0]))
 
 
 # ---- errors ----------------------------------------------------------------------------------------------

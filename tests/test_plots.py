@@ -126,7 +126,8 @@ def test_heatmap_of_a_tensor():
     assert [t.get_text() for t in ax.texts] == ["1.0", "-2.0", "3.0", "0.5", "0.2", "0.0"]
     assert (ax.get_title(), ax.get_xlabel(), ax.get_ylabel()) == ("M", "i", "j")
     _, given = plt.subplots()
-    assert plots.heatmap(np.eye(2), yticks=True, ax=given) is given.get_figure()
+    assert plots.heatmap(np.eye(2), yticks=True, limits=(-1, 3), ax=given) is given.get_figure()
+    assert given.collections[0].get_clim() == (-1, 3)
     with pytest.raises(ValueError, match="matrix"):
         plots.heatmap(np.zeros(3))
 

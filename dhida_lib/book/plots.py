@@ -285,6 +285,7 @@ def heatmap(
     ylabel: str | None = None,
     annotate: bool | str = False,
     center: float | None = None,
+    limits: tuple[float, float] | None = None,
     xticks: Sequence[str] | bool = False,
     yticks: Sequence[str] | bool = False,
     ax: Axes | None = None,
@@ -298,6 +299,8 @@ def heatmap(
         ylabel: what a row is.
         annotate: write the numbers into the squares; a string is their format (``".2f"``).
         center: the value that is drawn white (0 for signed numbers); ``None`` runs from dark to bright.
+        limits: the lower and upper end of the colours; ``None`` takes the matrix's own. Matrices that stand
+            beside each other want the same.
         xticks: names of the columns, or True for their numbers.
         yticks: names of the rows, or True for their numbers.
         ax: draw here instead of in a new figure.
@@ -325,6 +328,8 @@ def heatmap(
         annot=bool(annotate),
         fmt=annotate if isinstance(annotate, str) else ".2g",
         center=center,
+        vmin=limits[0] if limits else None,
+        vmax=limits[1] if limits else None,
         cmap="viridis" if center is None else "RdBu_r",
         square=True,
         xticklabels=xticks if isinstance(xticks, bool) else list(xticks),
