@@ -51,8 +51,8 @@ class PositionAttention(nn.Module):
 
     Attributes:
         query, key, value: the 1×1 convolutions that give B, C and D. The names are DANet's, in the order of
-            the letters. The position that *looks*, j, owns C_j, so `key`; the softmax runs over those that are
-            looked at, which own B_i, so `query`. Elsewhere these two names are the other way round.
+            the letters. The position that looks, j, owns C_j (`key`); the softmax runs over those that are
+            looked at, which own B_i (`query`). Elsewhere these two names are the other way round.
         alpha: the learnt scalar α; it starts at 0, and the output is then exactly A.
 
     Raises:
