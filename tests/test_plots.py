@@ -77,7 +77,9 @@ def test_style_tells_lines_apart_without_colour():
         plots.use_style()
         cycle = list(matplotlib.rcParams["axes.prop_cycle"])
     assert len({c["linestyle"] for c in cycle[:4]}) == 4
-    assert len({c["color"] for c in cycle}) == len(cycle)
+    assert len({c["color"] for c in cycle[:6]}) == 6
+    assert len({(c["color"], c["linestyle"]) for c in cycle}) == len(cycle)
+    assert not {c["color"] for c in cycle} & {plots.RIGHT, plots.WRONG}  # those two have a meaning
 
 
 def test_image_grid_marks_differ_in_more_than_colour():

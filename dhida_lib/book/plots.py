@@ -65,11 +65,13 @@ def use_style() -> None:
 
     Source: all chapters.
     """
-    names = ("blue", "orange", "green", "red", "purple", "sky", "black")
-    dashes = ("-", "--", "-.", ":", "-", "--", "-.")
+    # Green and red are kept for right and wrong. A second round of the colours has other dashes.
+    names = ("blue", "orange", "purple", "sky", "black", "grey")
+    dashes = ("-", "--", "-.", ":", "-", "--")
     matplotlib.rcParams.update(
         {
-            "axes.prop_cycle": cycler(color=[COLORS[n] for n in names]) + cycler(linestyle=dashes),
+            "axes.prop_cycle": cycler(color=[COLORS[n] for n in names * 2])
+            + cycler(linestyle=dashes + dashes[1:] + dashes[:1]),
             "axes.spines.top": False,
             "axes.spines.right": False,
             "axes.grid": True,
