@@ -159,6 +159,17 @@ BREAKS = {
         add(code("if x:\n    get_ipython().system('ls')")),
     ],
     "long-cell": [add(code("\n".join(f"x{i} = {i}" for i in range(26))))],
+    "run-again": [
+        lambda nb: nb.cells.extend([code("x = 1"), code("y = x"), code("x = 2")]),
+        lambda nb: nb.cells.extend([code("x = 1"), code("y = x"), code("for x in y:\n    pass")]),
+        lambda nb: nb.cells.extend([code("x = 1"), code("y = f'{x}'"), code("def x():\n    pass")]),
+        lambda nb: nb.cells.extend([code("x = 1"), code("def f():\n    return [x]"), code("x = 2")]),
+        lambda nb: nb.cells.extend([code("x = 1\n\n\ndef f():\n    return x"), code("x = 2")]),
+        lambda nb: nb.cells.extend([code("x = 1"), code("class A:\n    y = x"), code("x = 2")]),
+        lambda nb: nb.cells.extend([code("x = 1"), code("x = x + 1")]),
+        lambda nb: nb.cells.extend([code("x = 1"), code("x += 1")]),
+        lambda nb: nb.cells.extend([code("x = 1"), code("print(x)\ndel x")]),
+    ],
     "setup-cell": [
         put('"fast"  # @param', '"full"  # @param'),
         drop("# @title Setup"),
@@ -521,6 +532,20 @@ def test_time_writes_records_and_reports_failures(house, capsys):
 @pytest.mark.parametrize("path", notebooks.House.at(ROOT).notebooks(), ids=lambda p: p.stem)
 def test_real_chapter_keeps_every_rule(path):
     assert notebooks.check([path], notebooks.House.at(ROOT)) == []
+
+
+def test_what_can_run_again_is_left_alone(house):
+    """Names that a cell gives itself, the same import twice, and what is only local."""
+    path = house.book / NAME
+    nb = nbformat.read(path, as_version=4)
+    nb.cells += [
+        code("import math\n\nxs = [math.pi]\nfor x in xs:\n    y = [x + k for k in xs]"),
+        code("import math\n\nfor x in xs:\n    y = sum(x for _ in xs)"),
+        code("def f(y):\n    x = y\n    return x, xs\n\n\nlong = [n for z in xs if (n := z) > 1]"),
+        code("x, y, n = 1, 2, 3\nz = f(y)"),
+    ]
+    chapter = notebooks.Chapter(path, nb, house)
+    assert list(notebooks.run_again(chapter)) == []
 
 
 def test_a_failing_chapter_turns_make_test_red(tmp_path):

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import ast
 import datetime
+import dis
 import hashlib
 import itertools
 import json
@@ -174,6 +175,39 @@ class Cell:
     def prose(self) -> str:
         """The Markdown without code, whether fenced or inline."""
         return re.sub(r"(`+)(?!`)[^\n]*?(?<!`)\1(?!`)", "", self.unfenced)
+
+    def names(self) -> tuple[set[str], set[str], set[str]]:
+        """The names that the cell takes from above, that its functions look up, and that it gives.
+
+        Read from the compiled code, which knows scopes and the order of things. An import gives nothing: it
+        gives the same thing again.
+        """
+        taken: set[str] = set()
+        looked_up: set[str] = set()
+        given: set[str] = set()
+        try:
+            parts = [compile(self.source, "cell", "exec")]
+        except SyntaxError:
+            return taken, looked_up, given
+        last = ""
+        for step in dis.get_instructions(parts[0]):
+            if step.opname == "LOAD_NAME" and step.argval not in given:
+                taken.add(step.argval)
+            elif step.opname in ("STORE_NAME", "DELETE_NAME") and not last.startswith("IMPORT_"):
+                given.add(step.argval)
+            last = step.opname
+        while parts:
+            # a class stores its own names, and `:=` in a comprehension those of the cell
+            for part in (const for const in parts.pop().co_consts if hasattr(const, "co_code")):
+                steps = list(dis.get_instructions(part))
+                own = {s.argval for s in steps if s.opname in ("STORE_NAME", "STORE_GLOBAL")}
+                names = {s.argval for s in steps if s.opname in ("LOAD_GLOBAL", "LOAD_NAME")} - own
+                if part.co_name.startswith("<"):  # a comprehension or a lambda, used where it stands
+                    taken |= names - given
+                else:
+                    looked_up |= names
+                parts.append(part)
+        return taken, looked_up, given
 
     def calls(self) -> Iterator[tuple[str, ast.Call]]:
         """All calls as (dotted name, node)."""
@@ -407,6 +441,20 @@ def long_cell(chapter: Chapter) -> Iterator[Finding]:
     for cell in chapter.cells:
         if cell.is_code and "setup" not in cell.tags and len(cell.lines) > MAX_LINES:
             yield cell.index, f"{len(cell.lines)} lines of code, at most {MAX_LINES}"
+
+
+@rule
+def run_again(chapter: Chapter) -> Iterator[Finding]:
+    """Any cell can be run again when all have run: no later cell has changed what it takes from above."""
+    said = [(cell.index, *cell.names()) for cell in chapter.cells if cell.is_code]
+    for i, (index, taken, looked_up, given) in enumerate(said):
+        above = set().union(*(names for *_, names in said[:i]))
+        below = [(later, names) for later, *_, names in said[i + 1 :]]
+        for name in sorted((taken & above) | (looked_up & (above | given))):
+            if name in taken & given:
+                yield index, f"it takes `{name}` from above and changes it: a second run finds another"
+            for later in [later for later, names in below if name in names][:1]:
+                yield later, f"it changes `{name}`, which cell {index} takes from above: choose another name"
 
 
 @rule
