@@ -100,6 +100,20 @@ def positive(name: str, value: Any, *, zero: bool = False) -> float:
     return number(name, value)
 
 
+def computable(x: Tensor) -> bool:
+    """Is this a dense tensor of a type that torch computes with? On "meta" it may have no values."""
+    return x.layout == torch.strided and not x.is_nested and x.dtype in _NUMBERS
+
+
+def same_type(x: Tensor, weight: Tensor) -> bool:
+    """Can a layer with this weight read x? Autocast brings types together; where it is on, torch decides."""
+    try:
+        cast = torch.is_autocast_enabled(x.device.type)
+    except (TypeError, RuntimeError):  # before torch 2.4 it cannot be asked so, and on "meta" never
+        cast = True
+    return cast or (x.dtype, x.device) == (weight.dtype, weight.device)
+
+
 def tensor(name: str, value: Any, need: str = "a tensor or an array of numbers") -> Tensor:
     """Return ``value`` as a dense tensor of a type that torch computes with, else raise ``ValueError``.
 
@@ -110,11 +124,10 @@ def tensor(name: str, value: Any, need: str = "a tensor or an array of numbers")
         x = value if isinstance(value, Tensor) else torch.as_tensor(np.array(value))
     except (TypeError, ValueError, RuntimeError) as error:
         raise bad(name, type(value).__name__, need) from error
-    if x.layout != torch.strided or x.is_meta or x.is_nested:
-        raise bad(name, f"a tensor of layout {x.layout} on {x.device}", f"{need}, dense and with its values")
     x = x.to(_WIDER.get(x.dtype, x.dtype))
-    if x.dtype not in _NUMBERS:
-        raise bad(name, str(x.dtype), f"{need} that can be computed with")
+    if not computable(x) or x.is_meta:
+        got = f"{x.dtype}, {x.layout}, on {x.device}"
+        raise bad(name, got, f"{need}: dense, with its values, of a type that torch computes with")
     return x
 
 
@@ -138,3 +151,16 @@ def suggestion(value: Any, options: Iterable[str]) -> str:
     """What was probably meant, as the end of an error message; empty if nothing is near."""
     near = get_close_matches(value.lower(), list(options), n=1) if isinstance(value, str) else []
     return f" (did you mean {near[0]!r}?)" if near else ""
+
+
+def sized(name: str, value: Any, need: str, length: int | None = None) -> Any:
+    """Return ``value`` if it is a collection (of ``length`` items), not a text, else raise ``ValueError``."""
+    try:
+        if isinstance(value, (str, bytes)):
+            raise TypeError
+        got = len(value)
+    except TypeError:
+        raise bad(name, value, need) from None
+    if length is not None and got != length:
+        raise bad(name, f"{got} of them", need)
+    return value

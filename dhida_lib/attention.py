@@ -21,7 +21,7 @@ from contextlib import nullcontext
 import torch
 from torch import Tensor, nn
 
-from dhida_lib._validate import bad, choice, positive_int
+from dhida_lib._validate import bad, choice, computable, positive_int, same_type
 
 __all__ = [
     "ChannelAttention",
@@ -82,7 +82,7 @@ class PositionAttention(nn.Module):
         Raises:
             ValueError: if A is not such a map.
         """
-        _check_map(A, self.channels)
+        _check_map(A, self.channels, self.query)
         B = self.query(A).flatten(2)  # B×C×HW (B×C/8×HW in DANet)
         C = self.key(A).flatten(2)  # the same
         M = _inner_products(B, C)  # B×HW×HW, [b, i, j]
@@ -278,7 +278,7 @@ class PlainConvolutions(nn.Module):
 
     def forward(self, A: Tensor) -> Tensor:
         """Return E (B×C×H×W) for a feature map A (B×C×H×W)."""
-        _check_map(A, self.channels)
+        _check_map(A, self.channels, self.query)
         deep = self.alpha * self.value(self.key(A).relu()) + A  # B×C×H×W
         flat = self.beta * self.query(A).relu() + A  # B×C×H×W
         return deep + flat
@@ -334,9 +334,15 @@ def _arguments(channels: int, variant: str, reduce: str) -> tuple[int, str, str]
     return channels, variant, reduce
 
 
-def _check_map(A: Tensor, channels: int) -> Tensor:
-    """Return A if it is a floating feature map B×C×H×W, else raise ``ValueError``."""
+def _check_map(A: Tensor, channels: int, convolution: nn.Conv2d | None = None) -> Tensor:
+    """Return A if it is a floating map B×C×H×W that ``convolution`` can read, else raise ``ValueError``."""
+    need = f"a floating feature map B×{channels}×H×W"
     if not isinstance(A, Tensor) or A.ndim != 4 or A.shape[1] != channels or not A.is_floating_point():
         got = f"shape {tuple(A.shape)} of {A.dtype}" if isinstance(A, Tensor) else type(A).__name__
-        raise bad("A", got, f"a floating feature map B×{channels}×H×W")
+        raise bad("A", got, need)
+    if not computable(A) or 0 in A.shape[2:]:
+        got = f"shape {tuple(A.shape)} of {A.dtype}, {A.layout}"
+        raise bad("A", got, f"{need}, dense, H and W at least 1")
+    if convolution is not None and not same_type(A, own := convolution.weight):
+        raise bad("A", f"{A.dtype} on {A.device}", f"{need} of this module's {own.dtype} on {own.device}")
     return A

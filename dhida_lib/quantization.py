@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dhida_lib._validate import bad
+from dhida_lib._validate import bad, computable
 
 __all__ = ["one_hot_codes", "piecewise", "quantization_error", "sign", "straight_through_sign"]
 
@@ -132,6 +132,7 @@ def _real(u: Tensor, name: str = "u") -> Tensor:
     """Return u if it is a tensor of real numbers that can hold −1, else raise ``ValueError``."""
     if not isinstance(u, Tensor):
         raise bad(name, type(u).__name__, "a torch tensor")
-    if u.is_complex() or not u.dtype.is_signed:  # bool and uint8 are not signed
-        raise bad(name, str(u.dtype), "a tensor of floating numbers or signed integers")
+    if u.is_complex() or not u.dtype.is_signed or not computable(u):  # bool and uint8 are not signed
+        got = str(u.dtype) if u.layout == torch.strided else str(u.layout)
+        raise bad(name, got, "a tensor of floating numbers or signed integers")
     return u

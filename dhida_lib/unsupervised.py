@@ -44,15 +44,20 @@ class _Hash:
             The object itself, so that ``PCAHash(16).fit(x).encode(y)`` reads in one line.
 
         Raises:
-            ValueError: if ``x`` is not n×d or not finite; for PCA and ITQ also if ``bits`` > d, or if ``x``
-                varies in fewer than ``bits`` directions; for spectral hashing if all rows are equal; for
-                anchor graph hashing if there are fewer rows than anchors, or too few different ones.
+            ValueError: if ``x`` is not n×d, not finite or too large to be squared; for PCA and ITQ also if
+                ``bits`` > d, or if ``x`` varies in fewer than ``bits`` directions; for spectral hashing if
+                all rows are equal; for anchor graph hashing if there are fewer rows than anchors, or too
+                few different ones.
 
         Source: §2; built in Chapter 1.
         """
         x = _features(x).double()  # n×d; doubles, so that the last bits of float32 do not decide a code
-        self.mean_ = x.mean(0)
-        self._learn(x - self.mean_)
+        mean = x.mean(0)
+        x = x - mean
+        if not bool(torch.isfinite(torch.linalg.vector_norm(x))):
+            raise bad("x", f"values up to {float(x.abs().max()):.3g}", "numbers whose squares can be summed")
+        self.mean_ = mean
+        self._learn(x)
         return self
 
     def encode(self, x: Any) -> Tensor:

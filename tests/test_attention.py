@@ -444,6 +444,26 @@ def test_wrong_maps(cls):
             module.attention_map(torch.randn(B, C, N))
 
 
+@pytest.mark.parametrize(
+    "cls", [PositionAttention, ChannelAttention, DualAttention, Doubled, PlainConvolutions]
+)
+def test_maps_that_no_module_can_read(cls):
+    module = cls(C)
+    for wrong in (
+        torch.randn(B, C, H, W).to_sparse(),
+        torch.randn(B, C, H, W).to(torch.float8_e5m2),
+        torch.empty(B, C, 0, W),
+    ):
+        with pytest.raises(ValueError, match="`A` must be a floating feature map B×5×H×W, dense"):
+            module(wrong)
+    if cls in (PositionAttention, DualAttention, PlainConvolutions):
+        for wrong in (torch.randn(B, C, H, W).double(), torch.randn(B, C, H, W).half()):
+            with pytest.raises(ValueError, match=r"`A` must be .* of this module's torch.float32 on cpu"):
+                module(wrong)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            assert module(torch.randn(B, C, H, W).bfloat16()).shape == (B, C, H, W)
+
+
 def test_shapes_are_known_without_computing():
     with torch.device("meta"):
         module, A = DualAttention(8), torch.empty(2, 8, 3, 5)

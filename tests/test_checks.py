@@ -82,7 +82,7 @@ def test_class_is_passed_as_it_is(capsys):
     assert seen == [torch.nn.Linear]
 
 
-@pytest.mark.parametrize("number", ["99.7", "x.1", "5"])
+@pytest.mark.parametrize("number", ["99.7", "x.1", "5", "²", "1" * 5000, 1.5, None, b"99.1"])
 def test_unknown_number(number):
     with pytest.raises(ValueError, match="number"):
         check(number, no_answer)
@@ -93,6 +93,22 @@ def test_known_in_order():
     exercise("99.2")(str)
     assert known(99) == ["99.1", "99.2", "99.10"]
     assert set(known(99)) <= set(known())
+
+
+@pytest.mark.parametrize("chapter", [-1, 3.0, "3", np.array([1, 2]), 10**5000], ids=range(5))
+def test_a_chapter_is_a_number(chapter):
+    for ask in (known, exercises.load):
+        with pytest.raises(ValueError, match=r"^`chapter` must be"):
+            ask(chapter)
+
+
+def test_expect_close_takes_arrays_as_they_come():
+    x = np.arange(6.0).reshape(2, 3)
+    assert expect_close(x[::-1, ::-2], torch.tensor([[5.0, 3.0], [2.0, 0.0]]), "x") == 0
+    with pytest.raises(Wrong, match="`x` must be a tensor or an array of numbers"):
+        expect_close(np.array(["a"]), 1.0, "x")
+    with pytest.raises(Wrong, match="complex numbers"):
+        expect_close(torch.ones(1) + 1j, torch.ones(1), "x")
 
 
 def test_expect_close_kinds():

@@ -103,6 +103,114 @@ def test_image_grid_errors():
         plots.image_grid([GREY], marks=[])
 
 
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        ({"images": None}, "images"),
+        ({"images": [np.zeros(3)]}, r"images\[0\]"),
+        ({"images": [GREY, None]}, r"images\[1\]"),
+        ({"images": [GREY.astype(complex)]}, r"images\[0\]"),
+        ({"images": [np.zeros((0, 3))]}, r"images\[0\]"),
+        ({"titles": 3}, "titles"),
+        ({"marks": "x"}, "marks"),
+        ({"columns": 0}, "columns"),
+        ({"columns": None}, "columns"),
+        ({"size": 0}, "size"),
+        ({"size": 10**400}, "size"),
+        ({"size": 1e300}, "size"),
+        ({"size": "big"}, "size"),
+    ],
+)
+def test_image_grid_says_what_is_wrong(change, name):
+    with pytest.raises(ValueError, match=f"^`{name}` must be"):
+        plots.image_grid(**({"images": [GREY]} | change))
+
+
+def test_pictures_of_any_strides_and_types():
+    for x in (
+        GREY.T,
+        GREY[::-1, ::2],
+        torch.zeros(4, 4).bfloat16(),
+        torch.zeros(3, 4, 4).permute(1, 2, 0),
+        [[0, 1]],
+    ):
+        plots.image_grid([x], marks=np.array([True]), titles=np.array(["a"]))
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        ({"queries": []}, "queries"),
+        ({"queries": None}, "queries"),
+        ({"results": [3]}, "results"),
+        ({"results": [[GREY, "x"]]}, r"results\[0\]\[1\]"),
+        ({"correct": [[True]]}, r"correct\[0\]"),
+        ({"query_titles": []}, "query_titles"),
+        ({"result_titles": [["a"]]}, r"result_titles\[0\]"),
+        ({"result_titles": 3}, "result_titles"),
+        ({"size": -1}, "size"),
+    ],
+)
+def test_gallery_says_what_is_wrong(change, name):
+    given = {"queries": [GREY], "results": [[GREY, RGB]], "correct": [[True, False]]}
+    with pytest.raises(ValueError, match=f"^`{name}` must be"):
+        plots.gallery(**(given | change))
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        ({"matrix": None}, "matrix"),
+        ({"matrix": [[1], [1, 2]]}, "matrix"),
+        ({"matrix": np.zeros((0, 3))}, "matrix"),
+        ({"matrix": np.eye(2) * 1j}, "matrix"),
+        ({"annotate": "%s"}, "annotate"),
+        ({"center": "x"}, "center"),
+        ({"center": 10**400}, "center"),
+        ({"xticks": ["a"]}, "xticks"),
+        ({"yticks": None}, "yticks"),
+        ({"ax": "x"}, "ax"),
+    ],
+)
+def test_heatmap_says_what_is_wrong(change, name):
+    with pytest.raises(ValueError, match=f"^`{name}` must be"):
+        plots.heatmap(**({"matrix": np.eye(2)} | change))
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        ({"series": "x"}, "series"),
+        ({"series": {"a": 3}}, "series"),
+        ({"series": {"a": "xy"}}, "series"),
+        ({"series": {"a": ([1], ["b"])}}, "series"),
+        ({"series": {"a": ([[1]], [1])}}, "series"),
+        ({"ylim": 3}, "ylim"),
+        ({"ylim": (1, "2")}, "ylim"),
+        ({"ylim": (1, 1)}, "ylim"),
+        ({"ylim": (0, 1, 2)}, "ylim"),
+        ({"ax": {}}, "ax"),
+    ],
+)
+def test_curve_says_what_is_wrong(change, name):
+    with pytest.raises(ValueError, match=f"^`{name}` must be"):
+        plots.curve(**({"series": {"a": ([1], [2])}, "xlabel": "n", "ylabel": "P"} | change))
+
+
+def test_png_and_show_say_what_is_wrong(page):
+    for wrong in (None, [], "x"):
+        with pytest.raises(ValueError, match=r"^`fig` must be"):
+            plots.png(wrong)
+    for wrong in (0, -1, "2", None, float("nan"), 1e308, 10**400):
+        with pytest.raises(ValueError, match=r"^`scale` must be"):
+            plots.png(line(), scale=wrong)
+    with pytest.raises(ValueError, match=r"^`caption` must be"):
+        plots.show(line(), ALT, caption=3)
+    for wrong in (0, "3", 1.5, 10**5000):
+        with pytest.raises(ValueError, match=r"^`width` must be"):
+            plots.show(line(), ALT, width=wrong)
+
+
 def test_gallery():
     fig = plots.gallery(
         [GREY, RGB],
@@ -197,6 +305,23 @@ def test_table_errors(change, message):
     given = {"rows": [["a", 1]], "header": ["name", "n"], "caption": "numbers"} | change
     with pytest.raises(ValueError, match=message):
         plots.table(**given)
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        ({"rows": None}, "rows"),
+        ({"rows": [3]}, "rows"),
+        ({"header": [1, 2]}, "header"),
+        ({"caption": None}, "caption"),
+        ({"best": "max"}, "best"),
+        ({"form": "x"}, "form"),
+        ({"form": 3}, "form"),
+    ],
+)
+def test_table_says_what_is_wrong(change, name):
+    with pytest.raises(ValueError, match=f"^`{name}` must be"):
+        plots.table(**({"rows": [["a", 0.5]], "header": ["name", "n"], "caption": "numbers"} | change))
 
 
 @pytest.mark.parametrize("block", [None, *plots.BLOCKS])

@@ -140,6 +140,13 @@ def test_only_tensors(function):
         function([0.5, -0.5])
 
 
+@pytest.mark.parametrize("function", [sign, piecewise, quantization_error, straight_through_sign])
+@pytest.mark.parametrize("u", [torch.eye(3).to_sparse(), torch.ones(3).to(torch.float8_e5m2)])
+def test_tensors_that_torch_cannot_compute_with_are_refused(function, u):
+    with pytest.raises(ValueError, match=r"^`u` must be a tensor of floating numbers or signed integers"):
+        function(u)
+
+
 def test_other_errors():
     with pytest.raises(ValueError, match="at least one element"):
         quantization_error(torch.empty(0, 3))

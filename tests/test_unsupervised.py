@@ -333,6 +333,14 @@ def test_shared_errors(method):
         method(K).fit(features()).encode(features(d=D + 1))
 
 
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("largest", [1e200, 1e308])
+def test_numbers_whose_squares_overflow(method, largest):
+    x = largest * np.random.default_rng(0).uniform(-1, 1, (N, D))
+    with pytest.raises(ValueError, match=r"^`x` must be numbers whose squares can be summed"):
+        method(K).fit(x)
+
+
 @pytest.mark.parametrize("method", [PCAHash, ITQ])
 def test_too_many_bits(method):
     with pytest.raises(ValueError, match=rf"`bits` must be at most d = {D}.*got 10"):

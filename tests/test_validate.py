@@ -6,7 +6,18 @@ import numpy as np
 import pytest
 import torch
 
-from dhida_lib._validate import bad, choice, instance, number, positive, positive_int, seed_int, tensor, whole
+from dhida_lib._validate import (
+    bad,
+    choice,
+    instance,
+    number,
+    positive,
+    positive_int,
+    seed_int,
+    sized,
+    tensor,
+    whole,
+)
 from dhida_lib.labels import as_labels, similarity
 
 NOT_INTEGERS = [True, False, 1.0, math.nan, math.inf, "1", None, [1], np.int64(1), torch.tensor(1)]
@@ -68,6 +79,17 @@ def test_instance():
         instance("model", None, torch.nn.Module, "a network")
 
 
+def test_sized():
+    for right in ([1, 2], (1, 2), np.zeros(2), torch.zeros(2), {1: 2, 3: 4}, range(2)):
+        assert sized("x", right, "two things") is right
+        assert sized("x", right, "two things", 2) is right
+        with pytest.raises(ValueError, match=r"^`x` must be three things, but got '2 of them'"):
+            sized("x", right, "three things", 3)
+    for wrong in (None, 3, "ab", b"ab", torch.tensor(3), iter([1])):
+        with pytest.raises(ValueError, match=r"^`x` must be two things, but got"):
+            sized("x", wrong, "two things")
+
+
 def test_tensor():
     x = torch.ones(3, 2, requires_grad=True).T
     assert tensor("x", x) is x
@@ -88,9 +110,9 @@ def test_tensor():
         with pytest.raises(ValueError, match=r"^`x` must be a tensor or an array of numbers, but got"):
             tensor("x", wrong)
     for wrong in (torch.eye(2).to_sparse(), torch.eye(2, device="meta")):
-        with pytest.raises(ValueError, match=r"^`x` must be a tensor or an array of numbers, dense"):
+        with pytest.raises(ValueError, match=r"^`x` must be a tensor or an array of numbers: dense"):
             tensor("x", wrong)
-    with pytest.raises(ValueError, match=r"^`x` must be .* computed with, but got 'torch.float8_e5m2'"):
+    with pytest.raises(ValueError, match=r"^`x` must be .* computes with, but got 'torch.float8_e5m2"):
         tensor("x", torch.ones(2).to(torch.float8_e5m2))
 
 

@@ -112,11 +112,26 @@ def test_slider_takes_png_files(page):
         ({"alts": [*ALTS[:2], "short"]}, r"alts\[2\]"),
         ({"title": " "}, "title"),
         ({"start": 3}, "start"),
+        ({"frames": None}, "frames"),
+        ({"frames": "abc"}, "frames"),
+        ({"frames": ["a", "b", "c"]}, r"frames\[0\]"),
+        ({"frames": [b"GIF89a"] * 3}, r"frames\[0\]"),
+        ({"labels": 3}, "labels"),
+        ({"labels": ["a", 1, "c"]}, r"labels\[1\]"),
+        ({"alts": None}, "alts"),
+        ({"title": 3}, "title"),
+        ({"start": "1"}, "start"),
+        ({"start": 1j}, "start"),
+        ({"width": 0}, "width"),
+        ({"width": 10**5000}, "width"),
+        ({"width": np.arange(2)}, "width"),
     ],
+    ids=range(19),
 )
 def test_slider_errors(change, name):
-    given = {"frames": [b"a", b"b", b"c"], "labels": list("abc"), "alts": ALTS, "title": "Height"}
-    with pytest.raises(ValueError, match=name):
+    pixel = plots.png(plt.figure(figsize=(1, 1)), tight=False)
+    given = {"frames": [pixel] * 3, "labels": list("abc"), "alts": ALTS, "title": "Height"}
+    with pytest.raises(ValueError, match=f"^`{name}` must be"):
         widgets.frame_slider(**(given | change))
 
 

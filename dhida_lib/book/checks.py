@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from dhida_lib._validate import bad
+from dhida_lib._validate import bad, instance, tensor, whole
 
 __all__ = ["Wrong", "check", "exercise", "expect", "expect_close", "expect_report", "known"]
 
@@ -61,10 +61,15 @@ def known(chapter: int | None = None) -> list[str]:
     Returns:
         Numbers such as ``"5.1"``, in order.
 
+    Raises:
+        ValueError: if ``chapter`` is no integer ≥ 0.
+
     Source: all chapters.
     """
     from dhida_lib.book import exercises
 
+    if chapter is not None:
+        whole("chapter", chapter)
     for number in exercises.chapters() if chapter is None else [chapter]:
         exercises.load(number)
     numbers = sorted(_checks, key=lambda n: [int(part) for part in n.split(".")])
@@ -105,8 +110,8 @@ def check(number: str, answer: Any, strict: bool = False) -> None:
 
     Source: all chapters.
     """
-    chapter = number.split(".")[0]
-    numbers = known(int(chapter)) if chapter.isdigit() else []
+    chapter = instance("number", number, str, "chapter and exercise as text, such as '5.1'").split(".")[0]
+    numbers = known(int(chapter)) if chapter.isdecimal() and len(chapter) < 4 else []
     if number not in numbers:
         raise bad("number", number, f"one of this chapter's exercises ({', '.join(numbers) or 'none'})")
     cause: BaseException | None = None
@@ -170,8 +175,14 @@ def expect_close(
     """
     if not isinstance(got, (torch.Tensor, np.ndarray, np.generic, int, float)):
         raise Wrong(f"{what} should be numbers (a tensor or an array), but is a {type(got).__name__}")
-    a = torch.as_tensor(got).detach().double()
-    b = torch.as_tensor(want).detach().double()
+    try:
+        a = tensor(what, got).detach()
+    except ValueError as error:
+        raise Wrong(str(error)) from error
+    if a.is_complex():
+        raise Wrong(f"{what} holds complex numbers ({a.dtype}), expected real ones")
+    a = a.double()
+    b = tensor("want", want).detach().double()
     if _close(a, b, tolerance) and bool(torch.isfinite(a).all()):
         return float((a - b).abs().max()) if a.numel() else 0.0
     for sentence, numbers in (slips or {}).items():
@@ -222,7 +233,7 @@ def expect_report(report: Any, *arms: str, seeds: int = 3) -> str:
     for name in arms:
         try:
             runs[name] = torch.as_tensor([float(x) for x in report[name]], dtype=torch.float64)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise Wrong(f"{name!r} should be a list with one number a seed") from error
         n = len(runs[name])
         expect(n >= seeds, f"{name!r} has {n} runs: fewer than {seeds} seeds say nothing about chance")

@@ -24,7 +24,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch, Rectangle
 
-from dhida_lib._validate import bad, choice
+from dhida_lib._validate import bad, choice, instance, number, positive, positive_int, sized, tensor
 
 __all__ = [
     "BLOCKS",
@@ -105,8 +105,14 @@ def png(fig: Figure, *, tight: bool = True, scale: float = 2.0) -> bytes:
     Returns:
         The bytes of the file.
 
+    Raises:
+        ValueError: if ``fig`` is no figure or ``scale`` not a number > 0.
+
     Source: all chapters.
     """
+    instance("fig", fig, Figure, "a matplotlib Figure")
+    if positive("scale", scale) > 20:
+        raise bad("scale", scale, "a number of pixels, at most 20")
     buffer = io.BytesIO()
     box: dict[str, Any] = {"bbox_inches": "tight", "pad_inches": 0.08} if tight else {}
     fig.savefig(buffer, format="png", dpi=CSS_DPI * scale, facecolor="white", **box)
@@ -126,6 +132,11 @@ def checked_alt(alt: Any, name: str = "alt") -> str:
     return " ".join(alt.split())
 
 
+def checked_width(width: Any) -> int | None:
+    """Return a width on the page in pixels, or None for the picture's own, else raise ``ValueError``."""
+    return None if width is None else positive_int("width", width)
+
+
 def show(fig: Figure, alt: str, caption: str | None = None, width: int | None = None) -> None:
     """Show a figure with its description, alike in JupyterLab, on Colab and on the site.
 
@@ -137,13 +148,14 @@ def show(fig: Figure, alt: str, caption: str | None = None, width: int | None = 
         width: width on the page in pixels; ``None`` takes the figure's own.
 
     Raises:
-        ValueError: if ``alt`` is too short or ``fig`` is no figure.
+        ValueError: if ``alt`` is too short, ``fig`` is no figure, or caption or width are of another type.
 
     Source: all chapters.
     """
-    if not isinstance(fig, Figure):
-        raise bad("fig", type(fig).__name__, "a matplotlib Figure")
-    alt = checked_alt(alt)
+    instance("fig", fig, Figure, "a matplotlib Figure")
+    if caption is not None:
+        instance("caption", caption, str, "a line of text, or None")
+    alt, width = checked_alt(alt), checked_width(width)
     image = png(fig)
     pixels = width or round(struct.unpack(">I", image[16:20])[0] / 2)  # the PNG's own width stands at byte 16
     style = f"width:{pixels}px;max-width:100%;height:auto;background:white"
@@ -155,9 +167,17 @@ def show(fig: Figure, alt: str, caption: str | None = None, width: int | None = 
 # ---- pictures ------------------------------------------------------------------------------------------
 
 
-def _picture(ax: Axes, image: Any, mark: bool | None, title: str | None) -> None:
+def _image(name: str, image: Any) -> np.ndarray:
+    """A picture as matplotlib can draw it, else ``ValueError``."""
+    need = "a picture of real numbers, H×W or H×W×3"
+    x = tensor(name, image, need).detach().cpu()
+    if x.is_complex() or x.numel() == 0 or not (x.ndim == 2 or (x.ndim == 3 and x.shape[2] in (3, 4))):
+        raise bad(name, f"shape {tuple(x.shape)} of {x.dtype}", need)
+    return (x.float() if x.is_floating_point() else x).numpy()
+
+
+def _picture(ax: Axes, image: np.ndarray, mark: bool | None, title: str | None) -> None:
     """One picture without axes; right has a green full frame and ✓, wrong a red dashed one and ✗."""
-    image = np.asarray(image)
     ax.imshow(image, cmap="gray" if image.ndim == 2 else None, interpolation="nearest")
     ax.set(xticks=[], yticks=[])
     ax.grid(False)
@@ -176,6 +196,13 @@ def _picture(ax: Axes, image: Any, mark: bool | None, title: str | None) -> None
         ax.text(0.04, 0.96, "✓" if mark else "✗", **style)
     if title is not None:
         ax.set_title(title, size=8, pad=3)
+
+
+def _size(size: Any) -> float:
+    """The width of a picture in inches: matplotlib can draw no larger ones, and no smaller ones."""
+    if not 0.01 <= positive("size", size) <= 20:
+        raise bad("size", size, "a width in inches, 0.01 to 20")
+    return float(size)
 
 
 def image_grid(
@@ -200,22 +227,26 @@ def image_grid(
         The figure; show it with `show(fig, alt=…)`.
 
     Raises:
-        ValueError: if there are no pictures, or titles or marks of another number.
+        ValueError: if there are no pictures, one of them is none, titles or marks are of another number, or
+            columns or size are no positive numbers.
 
     Source: Chapters 2, 13.
     """
-    if len(images) == 0:
+    if len(sized("images", images, "a list of pictures")) == 0:
         raise bad("images", "none", "at least one picture")
     for name, given in (("titles", titles), ("marks", marks)):
-        if given is not None and len(given) != len(images):
-            raise bad(name, f"{len(given)} of them", f"as many as there are images ({len(images)})")
-    columns = min(columns, len(images))
-    rows = -(-len(images) // columns)
+        if given is not None:
+            sized(name, given, f"as many as there are images ({len(images)})", len(images))
+    pictures = [_image(f"images[{i}]", image) for i, image in enumerate(images)]
+    size = _size(size)
+    columns = min(positive_int("columns", columns), len(pictures))
+    rows = -(-len(pictures) // columns)
     height = size * (1.28 if titles is not None else 1.05)
     fig, axes = plt.subplots(rows, columns, figsize=(size * columns * 1.05, height * rows), squeeze=False)
     for i, ax in enumerate(axes.flat):
-        if i < len(images):
-            _picture(ax, images[i], marks[i] if marks else None, titles[i] if titles else None)
+        if i < len(pictures):
+            mark = marks[i] if marks is not None else None
+            _picture(ax, pictures[i], mark, titles[i] if titles is not None else None)
         else:
             ax.set_axis_off()
     return fig
@@ -244,16 +275,26 @@ def gallery(
         The figure; show it with `show(fig, alt=…)`.
 
     Raises:
-        ValueError: if the numbers of queries, results and marks differ.
+        ValueError: if the numbers of queries, results, marks and titles differ, a picture is none, or
+            ``size`` is no width.
 
     Source: Chapter 13.
     """
-    n = len(queries)
-    if n == 0 or len(results) != n or len(correct) != n:
-        raise bad(
-            "results", f"{len(results)} rows and {len(correct)} rows of marks", f"one row a query ({n})"
-        )
-    m = max(len(row) for row in results)
+    n = len(sized("queries", queries, "a list of pictures"))
+    if n == 0:
+        raise bad("queries", "none", "at least one picture")
+    need = f"one row a query ({n})"
+    lengths = [len(sized("results", row, "a row of pictures")) for row in sized("results", results, need, n)]
+    for name, rows in (("correct", correct), ("result_titles", result_titles)):
+        if rows is not None or name == "correct":
+            for i, row in enumerate(sized(name, rows, need, n)):
+                sized(f"{name}[{i}]", row, f"one for each result of query {i} ({lengths[i]})", lengths[i])
+    if query_titles is not None:
+        sized("query_titles", query_titles, f"one a query ({n})", n)
+    asked = [_image(f"queries[{i}]", image) for i, image in enumerate(queries)]
+    found = [[_image(f"results[{i}][{j}]", x) for j, x in enumerate(row)] for i, row in enumerate(results)]
+    size = _size(size)
+    m = max(len(row) for row in found)
     ratios = [1.0, 0.35, *[1.0] * m]  # a gap between query and results
     titled = query_titles is not None or result_titles is not None
     fig, axes = plt.subplots(
@@ -264,19 +305,28 @@ def gallery(
         gridspec_kw={"width_ratios": ratios},
     )
     for i in range(n):
-        _picture(axes[i, 0], queries[i], None, query_titles[i] if query_titles else None)
+        _picture(axes[i, 0], asked[i], None, query_titles[i] if query_titles is not None else None)
         axes[i, 1].set_axis_off()
         axes[i, 1].text(0.5, 0.5, "→", ha="center", va="center", size=13, color=COLORS["grey"])
         for j in range(m):
-            if j < len(results[i]):
-                title = result_titles[i][j] if result_titles else None
-                _picture(axes[i, j + 2], results[i][j], bool(correct[i][j]), title)
+            if j < len(found[i]):
+                title = result_titles[i][j] if result_titles is not None else None
+                _picture(axes[i, j + 2], found[i][j], bool(correct[i][j]), title)
             else:
                 axes[i, j + 2].set_axis_off()
     return fig
 
 
 # ---- numbers -------------------------------------------------------------------------------------------
+
+
+def _checked_format(name: str, form: Any, number: Any = 0.5) -> str:
+    """Return a format that can write the number, else raise ``ValueError``."""
+    try:
+        format(number, form)
+    except (TypeError, ValueError) as error:
+        raise bad(name, form, "a format of numbers such as '.2f'") from error
+    return str(form)
 
 
 def heatmap(
@@ -311,19 +361,30 @@ def heatmap(
         The figure; show it with `show(fig, alt=…)`.
 
     Raises:
-        ValueError: if ``matrix`` has not two dimensions.
+        ValueError: if ``matrix`` has not two dimensions, or another argument is of another kind.
 
     Source: Chapters 5-7.
     """
     import seaborn  # here, for it takes a second to import
 
-    values = matrix.detach().cpu().numpy() if hasattr(matrix, "detach") else np.asarray(matrix)
-    if values.ndim != 2:
-        raise bad("matrix", f"shape {values.shape}", "a matrix (two dimensions)")
+    x = tensor("matrix", matrix).detach().cpu()
+    if x.ndim != 2 or x.numel() == 0 or x.is_complex():
+        need = "a matrix (two dimensions) of real numbers"
+        raise bad("matrix", f"shape {tuple(x.shape)} of {x.dtype}", need)
+    values = x.double().numpy() if x.is_floating_point() else x.numpy()
+    if isinstance(annotate, str):
+        _checked_format("annotate", annotate, values[0, 0])
+    if center is not None:
+        number("center", center)
+    for name, ticks in (("xticks", xticks), ("yticks", yticks)):
+        if not isinstance(ticks, bool):
+            count = x.shape[1] if name == "xticks" else x.shape[0]
+            sized(name, ticks, f"True, False or {count} names", count)
     if ax is None:
         rows, columns = values.shape
         size = (min(6.4, max(2.6, 0.45 * columns + 1.4)), min(5.2, max(2.0, 0.45 * rows + 0.8)))
         _, ax = plt.subplots(figsize=size)
+    instance("ax", ax, Axes, "axes of matplotlib, or None")
     seaborn.heatmap(
         values,
         ax=ax,
@@ -343,6 +404,14 @@ def heatmap(
     fig = ax.get_figure()
     assert isinstance(fig, Figure)
     return fig
+
+
+def _numbers(name: Any, values: Any) -> np.ndarray:
+    """One axis of a line, real numbers (n,)."""
+    x = tensor("series", values, f"real numbers (n,) for {name!r}").detach().cpu()
+    if x.ndim != 1 or x.is_complex():
+        raise bad("series", f"shape {tuple(x.shape)} of {x.dtype}", f"real numbers (n,) for {name!r}")
+    return (x.double() if x.is_floating_point() else x).numpy()
 
 
 def curve(
@@ -370,22 +439,28 @@ def curve(
         The figure; show it with `show(fig, alt=…)`.
 
     Raises:
-        ValueError: if there is no line, or x and y differ in length.
+        ValueError: if there is no line, x and y differ in length, or another argument is of another kind.
 
     Source: Chapters 3, 11, 13.
     """
-    if not series:
+    if not instance("series", series, Mapping, "a dictionary: name → (x, y)"):
         raise bad("series", "none", "at least one line")
+    if ylim is not None:
+        low, high = (number("ylim", end) for end in sized("ylim", ylim, "the lower and upper end of y", 2))
+        if low == high:
+            raise bad("ylim", ylim, "two different numbers")
     if ax is None:
         _, ax = plt.subplots()
-    for (name, (x, y)), marker in zip(series.items(), "osD^vPX*<>" * len(series), strict=False):
+    instance("ax", ax, Axes, "axes of matplotlib, or None")
+    for (name, line), marker in zip(series.items(), "osD^vPX*<>" * len(series), strict=False):
+        x, y = (_numbers(name, values) for values in sized("series", line, f"x and y for {name!r}", 2))
         if len(x) != len(y):
             raise bad("series", f"{len(x)} x and {len(y)} y for {name!r}", "as many x as y")
         every = max(1, len(x) // 12)
         ax.plot(x, y, label=name, marker=marker if markers else None, markersize=5, markevery=every)
     ax.set(xlabel=xlabel, ylabel=ylabel, title=title or "")
     if ylim is not None:
-        ax.set_ylim(*ylim)
+        ax.set_ylim(low, high)
     if len(series) > 1:
         ax.legend()
     fig = ax.get_figure()
@@ -432,19 +507,25 @@ def table(
 
     Raises:
         ValueError: if there is no row, a row is not as long as the header, ``best`` or ``form`` names no
-            column, or there is no caption.
+            column, a format is none, or there is no caption.
 
     Source: all chapters.
     """
-    if not rows:
+    if len(sized("rows", rows, "a list of rows")) == 0:
         raise bad("rows", "none", "at least one row")
-    if not caption.strip():
-        raise bad("caption", repr(caption), "a line that says what the table shows")
+    if not isinstance(caption, str) or not caption.strip():
+        raise bad("caption", caption, "a line that says what the table shows")
+    for name in sized("header", header, "a name for each column"):
+        instance("header", name, str, "names of columns")
     for row in rows:
-        if len(row) != len(header):
+        if len(sized("rows", row, "rows of cells")) != len(header):
             raise bad("rows", f"a row of {len(row)}", f"as many cells as the header has ({len(header)})")
+    if not isinstance(form, str):
+        instance("form", form, Mapping, "a format, or a dictionary: column → format")
     forms = dict.fromkeys(header, form) if isinstance(form, str) else dict(form)
-    ends = dict(best or {})
+    ends = dict(instance("best", {} if best is None else best, Mapping, "a dictionary: column → max or min"))
+    for given_form in forms.values():
+        _checked_format("form", given_form)
     for name, given in (("form", forms), ("best", ends)):
         for column in given:
             choice(name, column, header)

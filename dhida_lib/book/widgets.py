@@ -18,12 +18,13 @@ from IPython.core.getipython import get_ipython
 from IPython.display import HTML, display
 from matplotlib.figure import Figure
 
-from dhida_lib._validate import bad
-from dhida_lib.book.plots import checked_alt, data_uri, png
+from dhida_lib._validate import bad, instance, sized, whole
+from dhida_lib.book.plots import checked_alt, checked_width, data_uri, png
 
 __all__ = ["frame_slider", "live"]
 
 _numbers = itertools.count(1)
+_PNG = b"\x89PNG\r\n\x1a\n"  # how such a file begins
 
 # Runs inside the <input>. Nothing is looked up by id: two sliders never meet, even in two open notebooks.
 _MOVE = (
@@ -54,20 +55,26 @@ def frame_slider(
         width: width on the page in pixels; ``None`` takes the frames' own.
 
     Raises:
-        ValueError: if the numbers of frames, labels and descriptions differ, a description is too short,
-            or ``start`` is no frame.
+        ValueError: if the numbers of frames, labels and descriptions differ, one of them is of another type,
+            a description is too short, ``start`` is no frame, or ``width`` no positive integer.
 
     Source: all chapters.
     """
-    if len(frames) < 2:
+    if len(sized("frames", frames, "a list of figures")) < 2:
         raise bad("frames", f"{len(frames)} of them", "at least two figures")
+    for i, frame in enumerate(frames):
+        instance(f"frames[{i}]", frame, (Figure, bytes), "a matplotlib Figure, or a PNG file as bytes")
+        if isinstance(frame, bytes) and not frame.startswith(_PNG):
+            raise bad(f"frames[{i}]", frame[:8], "a PNG file as bytes")
     for name, given in (("labels", labels), ("alts", alts)):
-        if len(given) != len(frames):
-            raise bad(name, f"{len(given)} of them", f"as many as there are frames ({len(frames)})")
-    if not title.strip():
+        sized(name, given, f"as many as there are frames ({len(frames)})", len(frames))
+    for i, label in enumerate(labels):
+        instance(f"labels[{i}]", label, str, "text")
+    if not isinstance(title, str) or not title.strip():
         raise bad("title", title, "a few words that say what the slider changes")
-    if not 0 <= start < len(frames):
+    if whole("start", start) >= len(frames):
         raise bad("start", start, f"the number of a frame, 0 to {len(frames) - 1}")
+    width = checked_width(width)
     texts = [checked_alt(alt, f"alts[{i}]") for i, alt in enumerate(alts)]
     images = [_drawn(f) if isinstance(f, Figure) else bytes(f) for f in frames]
     display(HTML(_html(images, labels, texts, title, start, width)))

@@ -14,6 +14,8 @@ from __future__ import annotations
 import importlib
 import pkgutil
 
+from dhida_lib._validate import whole
+
 __all__ = ["chapters", "load"]
 
 
@@ -35,7 +37,10 @@ def load(chapter: int) -> None:
     Args:
         chapter: its number.
 
+    Raises:
+        ValueError: if ``chapter`` is no integer ≥ 0.
+
     Source: all chapters.
     """
-    if chapter in chapters():
+    if whole("chapter", chapter) in chapters():
         importlib.import_module(f"{__name__}.ch{chapter:02d}")
