@@ -186,7 +186,7 @@ def expect_close(
     if _close(a, b, tolerance) and bool(torch.isfinite(a).all()):
         return float((a - b).abs().max()) if a.numel() else 0.0
     for sentence, numbers in (slips or {}).items():
-        if _close(a, torch.as_tensor(numbers).detach().double(), tolerance):
+        if _close(a, tensor("slips", numbers).detach().double(), tolerance):
             raise Wrong(f"{what}: {sentence}")
     if a.shape != b.shape:
         raise Wrong(f"{what} has shape {tuple(a.shape)}, expected {tuple(b.shape)}")
