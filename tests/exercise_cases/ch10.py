@@ -7,95 +7,100 @@ import torch
 from dhida_lib.quantization import piecewise
 
 
-def pairs(half=0.5, sums="both", mean=True, mask="u", through=True, turned=False):
-    def answer(u, s):
-        v = piecewise(u) if through else u
-        g = torch.sigmoid(0.5 * v @ v.T) - s
-        g = (s - torch.sigmoid(0.5 * v @ v.T)) if turned else g
-        g = g / s.numel() if mean else g
-        out = half * g @ v + half * g.T @ v if sums == "both" else 2 * half * g @ v
-        inside = {"u": u.abs() <= 1, "v": v.abs() <= 1, "none": torch.ones_like(u)}[mask]
-        return out * inside
+def triplet(half=0.5, weight=0.5, sign=1.0, margin_sign=1.0, mean=True, order=-1.0, only=None):
+    def answer(a, p, n, margin):
+        lead = half * (a * (p - n)).sum(dim=1, keepdim=True) - margin_sign * margin  # T×1
+        error = sign * weight * torch.sigmoid(order * lead) / (len(a) if mean else 1)
+        return (-error * (p - n), -error * a, error * a)[:only]
 
     return answer
 
 
-def linear(dW=None, db=None, dpsi=None):
-    def answer(psi, W, g):
-        return (
-            psi.T @ g if dW is None else dW(psi, W, g),
-            g.sum(dim=0) if db is None else db(psi, W, g),
-            g @ W.T if dpsi is None else dpsi(psi, W, g),
-        )
+def centres(half=0.5, weight=0.5, over="all", mask=True, f=piecewise, sign=1.0, pull="v", only=None):
+    def answer(u, C, s):
+        v = f(u)
+        size = {"all": s.numel(), "B": len(u), "none": 1}[over]
+        delta = sign * (torch.sigmoid(half * v @ C.T) - s) / size  # B×c
+        inside = (u.abs() <= 1) if mask else torch.ones_like(u)
+        left = {"v": v, "u": u, "inside": v * (u.abs() <= 1)}[pull]
+        return (weight * delta @ C * inside, weight * delta.T @ left)[:only]
 
     return answer
 
 
-def numeric(forward=False, twice=True, restore=True, own=None):
-    def answer(function, x, eps):
-        eps = own or eps
-        x = x.clone() if restore else x
-        out = torch.zeros_like(x)
+def checker(views=False, absolute=True, restore=True, how="max", fixed=None, result=bool, never=False):
+    def answer(function, gradient, x, eps=1e-5, tolerance=1e-6):
+        tolerance = fixed or tolerance
+        numeric = torch.zeros_like(x)
         for k in range(x.numel()):
-            flat = x.view(-1)
-            middle, old = function(x), flat[k].item()
-            flat[k] = old + eps
-            up = function(x)
-            flat[k] = old - eps
-            down = middle if forward else function(x)
-            if restore:
-                flat[k] = old
-            out.view(-1)[k] = (up - down) / (eps if forward or not twice else 2 * eps)
-        return out
+            above, below = (x.view(-1), x.view(-1)) if views else (x.clone().view(-1), x.clone().view(-1))
+            above[k] += eps
+            below[k] -= eps
+            numeric.view(-1)[k] = (function(above.view_as(x)) - function(below.view_as(x))) / (2 * eps)
+            if not restore:
+                x.view(-1)[k] += eps
+        gap = numeric - gradient(x)
+        gap = gap.abs() if absolute else gap
+        if how == "sum":
+            gap = (numeric - gradient(x)).sum().abs()
+        return result(not never and gap.max() < tolerance)
 
     return answer
 
 
-def balance(over="all", two=2.0, swap=False, mask=True, through=True):
-    def answer(u, reading):
-        v = piecewise(u) if through else u
-        per_code = (reading == "code") != swap
-        means = v.mean(dim=1 if per_code else 0, keepdim=True).expand_as(v)
-        size = {"all": v.numel(), "none": 1, "K": v.shape[1], "B": v.shape[0]}[over]
-        return two * means / size * ((u.abs() <= 1) if mask else 1)
-
-    return answer
-
+REPORT = {
+    "prediction": "It costs nothing, because a factor is divided away.",
+    "right": [0.70, 0.68, 0.69],
+    "mistake": [0.55, 0.53, 0.50],
+    "control": [0.70, 0.67, 0.69],
+    "conclusion": "It costs much under RMSProp; nothing is shown for Adam.",
+}
 
 WRONG = {
     "10.1": [
-        ("the half dropped", pairs(half=1.0)),
-        ("one sum only, doubled", pairs(sums="first")),
-        ("one sum only", pairs(half=0.25, sums="first")),
-        ("sum over pairs instead of the mean", pairs(mean=False)),
-        ("no factor of f", pairs(mask="none")),
-        ("the factor of f taken from f(u)", pairs(mask="v")),
-        ("u in the product instead of f(u)", pairs(through=False)),
-        ("sign turned over", pairs(turned=True)),
+        ("uphill", triplet(sign=-1.0), "the sign is turned over"),
+        ("no half anywhere", triplet(half=1.0, weight=1.0), "missing in the error and in the weights"),
+        ("no half in the weights", triplet(weight=1.0), "the factor ½ of the weights is missing"),
+        ("a sum", triplet(mean=False), "for the mean divide by T"),
+        ("no margin", triplet(margin_sign=0.0), "the margin is missing"),
+        ("margin turned over", triplet(margin_sign=-1.0), "the margin has the wrong sign"),
+        ("the error of the right order", triplet(order=1.0), "it should be σ(−x)"),
+        ("only two", triplet(only=2), "it should give three gradients"),
     ],
     "10.2": [
-        ("Eq. 17 transposed", linear(dW=lambda psi, W, g: g.T @ psi)),
-        ("no sum in b", linear(db=lambda psi, W, g: g)),
-        ("a mean in b", linear(db=lambda psi, W, g: g.mean(dim=0))),
-        ("a mean in W", linear(dW=lambda psi, W, g: psi.T @ g / len(g))),
-        ("one image only", linear(dW=lambda psi, W, g: torch.outer(psi[0], g[0]))),
-        ("W transposed", linear(dpsi=lambda psi, W, g: g @ W.reshape(W.T.shape))),
-        ("order of the three", lambda psi, W, g: (g.sum(dim=0), psi.T @ g, g @ W.T)),
-        ("only W", lambda psi, W, g: psi.T @ g),
+        ("no factor of f", centres(mask=False), "the factor of f is missing"),
+        ("no half in the weights", centres(weight=1.0), "the ½ of the derivative of θ is missing"),
+        ("no half anywhere", centres(half=1.0, weight=1.0), "the half of θ = ½vCᵀ is missing"),
+        ("no f", centres(f=lambda u: u, mask=False), "f is missing: θ is made of v = f(u)"),
+        ("a sum", centres(over="none"), "for the mean divide by B·c"),
+        ("divided by B", centres(over="B"), "it is divided by B only"),
+        ("sign turned over", centres(sign=-1.0), "the sign is turned over"),
+        ("f's factor for the centres too", centres(pull="inside"), "they still pull on the centres"),
+        ("u meets the centres", centres(pull="u"), "the centres meet v = f(u)"),
+        ("only u", centres(only=1), "it should give two gradients"),
     ],
     "10.3": [
-        ("one-sided", numeric(forward=True)),
-        ("divided by ε instead of 2ε", numeric(twice=False)),
-        ("x not put back", numeric(restore=False)),
-        ("a fixed ε", numeric(own=1e-6)),
+        (
+            "both bugs kept",
+            checker(views=True, absolute=False),
+            "it accepts a gradient that is much too large",
+        ),
+        ("still views", checker(views=True), "it accepts a gradient of zeros"),
+        ("still without abs", checker(absolute=False), "look at the sign inside the last line"),
+        ("x is moved", checker(restore=False), "x is changed after the call"),
+        ("the sum of the differences", checker(how="sum"), "two mistakes that cancel in the sum"),
+        ("a fixed tolerance", checker(fixed=1e-6), "it does not use the tolerance"),
+        ("rejects everything", checker(never=True), "it rejects the right gradient"),
+        ("a tensor", checker(result=torch.as_tensor), "it should give True or False"),
     ],
     "10.4": [
-        ("as Eq. 16 prints it", balance(over="none")),
-        ("1/K missing", balance(over="B")),
-        ("1/B missing", balance(over="K")),
-        ("readings swapped", balance(swap=True)),
-        ("2 forgotten", balance(two=1.0)),
-        ("no factor of f", balance(mask=False)),
-        ("the mean of u, not of f(u)", balance(through=False)),
+        ("no control", {k: v for k, v in REPORT.items() if k != "control"}, "no entry 'control'"),
+        ("two seeds", REPORT | {"mistake": [0.5, 0.5]}, "fewer than 3 seeds"),
+        ("no conclusion", REPORT | {"conclusion": "yes"}, "the conclusion should be a sentence"),
+        (
+            "the mistake does not reach the run",
+            REPORT | {"mistake": [0.70, 0.68, 0.69]},
+            "does the change reach",
+        ),
     ],
 }

@@ -72,5 +72,5 @@ def ex_11_4(answer: Any) -> str:
         got = answer(given, gradients[:rows].clone(), lr, decay, weight_decay)
         case = f"{rows} step{'s' * (rows > 1)} with decay {decay} and weight decay {weight_decay}"
         expect_close(got, weight, f"the weights after {case}", 1e-6)
-        expect(torch.equal(given, start), "`theta` itself was changed: it belongs to the caller")
+        expect(torch.equal(given, start), "`w` itself was changed: it belongs to the caller")
     return "equal to torch.optim.RMSprop after one step and after five"
