@@ -18,7 +18,7 @@ from torch import Tensor
 
 from dhida_lib import _distributed
 from dhida_lib._files import sha256
-from dhida_lib._validate import bad, choice, positive, positive_int
+from dhida_lib._validate import bad, choice, positive, positive_int, seed_int
 from dhida_lib.data import RetrievalData, load_dataset
 from dhida_lib.losses import HashLoss, build_loss
 from dhida_lib.metrics import evaluate
@@ -87,8 +87,7 @@ class RunConfig:
         for name in ("protocol", "weights"):
             if not isinstance(value := getattr(self, name), (str, type(None))):
                 raise bad(name, value, "text or None")
-        if isinstance(self.split_seed, bool) or not isinstance(self.split_seed, int) or self.split_seed < 0:
-            raise bad("split_seed", self.split_seed, "an integer ≥ 0")
+        seed_int("split_seed", self.split_seed)
         if self.image_size is not None:
             positive_int("image_size", self.image_size)
         if positive("held_out", self.held_out, zero=True) >= 1:
