@@ -151,8 +151,7 @@ def modules() -> list[str]:
 def public() -> list[tuple[str, object]]:
     """Every public function and class, once, with the module that defines it."""
     found: dict[str, object] = {}
-    for name in modules():
-        module = importlib.import_module(name)
+    for module in [importlib.import_module(name) for name in modules()]:  # a package has its parts only then
         for public_name in getattr(module, "__all__", []):
             thing = getattr(module, public_name)
             if (inspect.isfunction(thing) or inspect.isclass(thing)) and thing.__module__.startswith(
