@@ -5,12 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
+import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-__all__ = ["read_card", "read_json", "sha256", "write_atomic", "write_card", "write_json"]
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+__all__ = ["read_card", "read_json", "sha256", "write_atomic", "write_card", "write_hashed", "write_json"]
 
 CARD_HASH = "card_sha256"
 """The key under which a card holds the hash of everything else in it."""
@@ -28,24 +36,90 @@ def sha256(path: str | os.PathLike[str]) -> str:
 def write_atomic(path: str | os.PathLike[str], write: Callable[[Path], object]) -> Path:
     """Let ``write`` make a temporary file in the same folder, then move it to ``path``.
 
-    A crash at any moment leaves the old file (or none), never half of the new one.
+    A crash at any moment leaves the old file (or none), never half of the new one. What a killed call left
+    beside it, the next call for the same path removes.
     """
     path = Path(path)
+    with _written(path, write) as temporary:
+        os.replace(temporary, path)
+    return path
+
+
+def write_hashed(path: str | os.PathLike[str], write: Callable[[Path], object]) -> tuple[Path, str]:
+    """As `write_atomic`, under a name that holds the content's hash: ``a.bin`` becomes ``a-0123….bin``.
+
+    So it replaces no file of another content, and a card can name either the old file or the new one.
+
+    Returns:
+        The file, and its SHA-256.
+    """
+    path = Path(path)
+    with _written(path, write) as temporary:
+        digest = sha256(temporary)
+        file = path.with_name(f"{path.stem}-{digest[:16]}{path.suffix}")
+        os.replace(temporary, file)
+    return file, digest
+
+
+@contextmanager
+def _written(path: Path, write: Callable[[Path], object]) -> Iterator[Path]:
+    """What ``write`` made, in a temporary folder beside ``path``, for the caller to move."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    os.close(handle)
-    temporary = Path(name)
-    try:
+    _remove_leftovers(path)
+    with _folder(path) as folder:
+        temporary = folder / path.name
         write(temporary)
         with open(temporary, "rb") as f:
             os.fsync(f.fileno())
         umask = os.umask(0)
         os.umask(umask)
-        temporary.chmod(0o666 & ~umask)  # mkstemp makes files that only their owner may read
-        os.replace(temporary, path)
+        temporary.chmod(0o666 & ~umask)  # some libraries make files that only their owner may read
+        yield temporary
+
+
+@contextmanager
+def _folder(path: Path) -> Iterator[Path]:
+    """An empty folder beside ``path``, locked while this process uses it, and then removed."""
+    while True:
+        folder = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp"))
+        lock = _lock(folder, wait=True)
+        if folder.is_dir():  # else another writer removed it before it was locked
+            break
+        _unlock(lock)
+    try:
+        yield folder
     finally:
-        temporary.unlink(missing_ok=True)
-    return path
+        shutil.rmtree(folder, ignore_errors=True)
+        _unlock(lock)
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove the temporary folders of dead writers of ``path``; those of living ones are locked."""
+    left = re.compile(rf"\.{re.escape(path.name)}\.[a-z0-9_]{{8}}\.tmp")
+    for name in filter(left.fullmatch, os.listdir(path.parent)):
+        folder = path.with_name(name)
+        if (lock := _lock(folder)) is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+            _unlock(lock)
+
+
+def _lock(folder: Path, wait: bool = False) -> int | None:
+    """Take a folder's lock, which ends with its process; None if it is taken, or if there are no locks."""
+    if fcntl is not None:
+        with suppress(OSError):
+            handle = os.open(folder, os.O_RDONLY)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            except OSError:
+                os.close(handle)
+            else:
+                return handle
+    return None
+
+
+def _unlock(lock: int | None) -> None:
+    if lock is not None:
+        os.close(lock)
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> Path:

@@ -1,12 +1,15 @@
 """A network on disk, and a training run that can go on after a crash (Algorithm 1, §4.2; Chapter 11).
 
-Tensors lie in a safetensors file, everything else in a JSON file beside it, which names the tensor file and
-its SHA-256, and its own. The JSON file is written last: as long as it is the old one, the old state counts.
+Tensors lie in a safetensors file, everything else in a JSON file beside it (the *card*), which names the
+tensor file and its SHA-256, and its own. The tensor file's name holds its hash, so a new version never
+replaces the old one's tensors; the card is written next, and from then on the new version counts.
 """
 
 from __future__ import annotations
 
+import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +17,56 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from dhida_lib._files import read_card, sha256, write_atomic, write_card
+from dhida_lib._files import read_card, sha256, write_atomic, write_card, write_hashed
+from dhida_lib._validate import bad
 from dhida_lib.models import HashNetwork
 
-__all__ = ["load_model", "load_state", "save_model", "save_state"]
+__all__ = ["load_about", "load_model", "load_state", "save_model", "save_state"]
 
 FORMAT = 1
 STATE = "checkpoint.json"
+_STATE_FILE = re.compile(r"epoch-\d{4,}(-[0-9a-f]{16})?\.safetensors")
+_STATE_KEYS = ("file", "sha256", "epoch", "optimizer", "about")
+_ENDINGS = (".json", ".safetensors")
+_NAMED = 5  # differences that a message names
+
+
+def _save(card: Path, stem: str, tensors: dict[str, Tensor], content: dict[str, Any]) -> Path:
+    """Write tensors, then the card that names them; then remove the tensors that only the old card named."""
+    old = _tensors_of(card)
+    plain = _plain(tensors)
+    file, digest = write_hashed(card.with_name(f"{stem}.safetensors"), lambda p: save_file(plain, str(p)))
+    write_card(card, {"format": FORMAT, "file": file.name, "sha256": digest, **content})
+    if old is not None and old != file and not _named_elsewhere(old, card):
+        old.unlink(missing_ok=True)
+    return card
+
+
+def _tensors_of(card: Path) -> Path | None:
+    """The tensor file that a card names; None if there is no card, or one that cannot be trusted."""
+    try:
+        name = _read(card, ("file",))["file"]
+    except (OSError, ValueError):
+        return None
+    ours = isinstance(name, str) and name.endswith(".safetensors") and Path(name).name == name
+    return card.with_name(name) if ours else None
+
+
+def _named_elsewhere(file: Path, card: Path) -> bool:
+    """Whether another JSON file of the folder names this file, such as a copy of its card."""
+    name = json.dumps(file.name, ensure_ascii=False).encode()
+    others = (other for other in file.parent.glob("*.json") if other != card and other.is_file())
+    return any(name in other.read_bytes() for other in others)
+
+
+def _plain(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors as safetensors takes them."""
+    return {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
 
 
 def _save_tensors(tensors: dict[str, Tensor], path: Path) -> str:
     """Write tensors atomically and return the file's SHA-256."""
-    plain = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
+    plain = _plain(tensors)
     write_atomic(path, lambda p: save_file(plain, str(p)))
     return sha256(path)
 
@@ -44,53 +85,86 @@ def _load_tensors(path: Path, expected: str) -> dict[str, Tensor]:
 def save_model(model: HashNetwork, path: str | os.PathLike[str], about: dict[str, Any] | None = None) -> Path:
     """Save a network so that `load_model` rebuilds it without knowing anything else.
 
+    Killed at any moment, the old version is still there, or the new one.
+
     Args:
         model: the network.
-        path: where to; with the ending ``.safetensors`` it gets the tensors, with ``.json`` the rest.
+        path: where to: ``NAME.json``, or the same without ending. The tensors go beside it, into
+            ``NAME-HASH.safetensors``; those of the version before are removed.
         about: what else to say of it (JSON-able), for example the data set's mean and the run's record.
 
     Returns:
         The JSON file's path.
 
+    Raises:
+        ValueError: if a weight is not a finite number.
+
     Source: ours; used in Chapters 11 and 13.
     """
-    tensors = Path(path).with_suffix(".safetensors")
-    digest = _save_tensors(dict(model.state_dict()), tensors)
-    content = {
-        "format": FORMAT,
-        "file": tensors.name,
-        "sha256": digest,
-        "model": model.config,
-        "about": about or {},
-    }
-    return write_card(tensors.with_suffix(".json"), content)
+    if (name := not_finite(model)) is not None:
+        raise bad("model", f"{name} with NaN or infinity", "a network of finite weights")
+    card = _model_card(path)
+    return _save(card, card.stem, model.state_dict(), {"model": model.config, "about": about or {}})
 
 
 def load_model(path: str | os.PathLike[str]) -> tuple[HashNetwork, dict[str, Any]]:
     """Load what `save_model` saved.
 
     Args:
-        path: the JSON file, the safetensors file, or their common name without ending.
+        path: the JSON file, or its name without ending.
 
     Returns:
         The network (on the CPU, in evaluation mode) and the ``about`` that was saved with it.
 
     Raises:
         FileNotFoundError: if a file is missing; nothing is ever trained instead.
-        ValueError: if a file is damaged or of another format.
+        ValueError: if a file is damaged or of another format, or a weight is not a finite number.
 
     Source: ours; used in Chapter 13.
     """
-    where = Path(path).with_suffix(".json")
+    where = _model_card(path)
     if not where.is_file():
         raise FileNotFoundError(
             f"There is no model at {where}. `python -m dhida_lib train --help` says how to make one."
         )
     content = _read(where, ("file", "sha256", "model"))
-    model = HashNetwork(**{**content["model"], "weights": None})  # the file has all weights
+    try:
+        model = HashNetwork(**{**content["model"], "weights": None})  # the file has all weights
+    except TypeError as error:
+        raise ValueError(f"{where} is damaged: it describes no network ({error}).") from error
     tensors = _load_tensors(where.parent / content["file"], content["sha256"])
+    if differ := _differences(tensors, model.state_dict()):
+        raise ValueError(f"{where} is damaged: it describes a network of other weights ({differ}).")
     model.load_state_dict(tensors)
+    if (name := not_finite(model)) is not None:
+        raise ValueError(f"{where} is no trained network: {name} holds NaN or infinity.")
     return model.eval(), content.get("about", {})
+
+
+def _model_card(path: str | os.PathLike[str]) -> Path:
+    """The JSON file of a model's name: only known endings are cut off, so ``lr-0.1`` stays whole."""
+    path = Path(path)
+    ending = next((e for e in _ENDINGS if path.name.endswith(e) and path.name != e), "")
+    return path.with_name(path.name.removesuffix(ending) + ".json")
+
+
+def not_finite(model: nn.Module) -> str | None:
+    """The first weight or running mean that holds NaN or infinity, by name; a GPU is waited for once."""
+    tensors = {name: t for name, t in model.state_dict().items() if t.is_floating_point()}
+    fine = torch.stack([t.isfinite().all() for t in tensors.values()]).tolist() if tensors else []
+    return next((name for name, good in zip(tensors, fine, strict=True) if not good), None)
+
+
+def _differences(old: dict[str, Tensor], new: dict[str, Tensor]) -> str:
+    """Which tensors have other shapes, in words; empty if none."""
+
+    def shape(t: Tensor | None) -> str:
+        return "not there" if t is None else "×".join(map(str, t.shape)) or "a number"
+
+    pairs = {name: (shape(old.get(name)), shape(new.get(name))) for name in sorted({*old, *new})}
+    told = [f"{name} was {was}, is now {now}" for name, (was, now) in pairs.items() if was != now]
+    rest = [f"and {len(told) - _NAMED} more"] if len(told) > _NAMED else []
+    return "; ".join(told[:_NAMED] + rest)
 
 
 def save_state(
@@ -126,21 +200,31 @@ def save_state(
                 tensors[f"optimizer.{i}.{key}"] = value
             else:
                 numbers[f"{i}.{key}"] = value
-    file = folder / f"epoch-{epoch:04d}.safetensors"
-    digest = _save_tensors(tensors, file)
-    content = {
-        "format": FORMAT,
-        "file": file.name,
-        "sha256": digest,
-        "epoch": epoch,
-        "optimizer": numbers,
-        "about": about,
-    }
-    written = write_card(folder / STATE, content)
-    for old in folder.glob("epoch-*.safetensors"):
-        if old != file:
-            old.unlink()
+    content = {"epoch": epoch, "optimizer": numbers, "about": about}
+    written = _save(folder / STATE, f"epoch-{epoch:04d}", tensors, content)
+    now = _tensors_of(written)
+    for left in folder.glob("epoch-*.safetensors"):  # what a run that was killed between two steps left
+        if left != now and _STATE_FILE.fullmatch(left.name):
+            left.unlink(missing_ok=True)
     return written
+
+
+def load_about(folder: str | os.PathLike[str]) -> dict[str, Any] | None:
+    """Read what `save_state` was told of a run, without its tensors.
+
+    Args:
+        folder: the run's folder.
+
+    Returns:
+        The saved ``about``; ``None`` if the folder has no state yet.
+
+    Raises:
+        ValueError: if the JSON file is damaged or of another format.
+
+    Source: ours; built in Chapter 11.
+    """
+    where = Path(folder) / STATE
+    return _read(where, _STATE_KEYS)["about"] if where.is_file() else None
 
 
 def load_state(
@@ -159,19 +243,25 @@ def load_state(
 
     Raises:
         FileNotFoundError: if the tensors are missing.
-        ValueError: if a file is damaged or of another format.
+        ValueError: if a file is damaged or of another format, or holds the state of another network or loss;
+            then nothing has been overwritten.
 
     Source: ours; built in Chapter 11.
     """
     where = Path(folder) / STATE
     if not where.is_file():
         return None
-    content = _read(where, ("file", "sha256", "epoch", "optimizer", "about"))
+    content = _read(where, _STATE_KEYS)
     tensors = _load_tensors(where.parent / content["file"], content["sha256"])
 
     def part(prefix: str) -> dict[str, Tensor]:
         return {name[len(prefix) :]: t for name, t in tensors.items() if name.startswith(prefix)}
 
+    now = {f"model.{k}": v for k, v in model.state_dict().items()}
+    now |= {f"loss.{k}": v for k, v in loss.state_dict().items()}
+    old = {name: t for name, t in tensors.items() if not name.startswith("optimizer.")}
+    if differ := _differences(old, now):
+        raise ValueError(f"{folder} holds the state of another network or loss ({differ}).")
     model.load_state_dict(part("model."))
     loss.load_state_dict(part("loss."))
     state: dict[int, dict[str, Any]] = {}

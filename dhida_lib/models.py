@@ -127,12 +127,12 @@ class HashNetwork(nn.Module):
             Codes of ±1, B×bits, floating.
 
         Raises:
-            ValueError: if x is no such batch, or the network's output holds NaN.
+            ValueError: if x is no such batch, or the network's output holds NaN or infinity.
         """
         u = self(x)  # B×K
-        if u.isnan().any():
+        if not u.isfinite().all():
             need = "finite images, for a network whose training did not diverge"
-            raise bad("x", "images whose output u holds NaN", need)
+            raise bad("x", "images whose output u holds NaN or infinity", need)
         return sign(u)  # Eq. 15
 
     @property

@@ -6,6 +6,7 @@ the pair (seed, epoch), so a run that was killed and resumed is the same run as 
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import queue
@@ -256,6 +257,9 @@ def outputs(model: nn.Module, split: Split, batch_size: int | None = None) -> Te
     Returns:
         u (n×K) on the CPU, float32. With several processes each computes its share, and all get the whole.
 
+    Raises:
+        ValueError: if an output is not a finite number, as after a training that diverged.
+
     Source: Eq. (14); built in Chapter 11.
     """
     device = next(model.parameters()).device
@@ -268,7 +272,12 @@ def outputs(model: nn.Module, split: Split, batch_size: int | None = None) -> Te
             parts = [model(split.batch(i, device=device)[0]).float() for i in mine.split(size)]
     finally:
         model.train(training)
-    return _distributed.everyone(torch.cat(parts), len(split)).cpu()  # n×K
+    u = _distributed.everyone(torch.cat(parts), len(split)).cpu()  # n×K
+    if not u.isfinite().all():
+        raise bad(
+            "model", "one whose outputs hold NaN or infinity", "a network whose training did not diverge"
+        )
+    return u
 
 
 def encode(model: nn.Module, split: Split, batch_size: int | None = None) -> Tensor:
@@ -281,6 +290,9 @@ def encode(model: nn.Module, split: Split, batch_size: int | None = None) -> Ten
 
     Returns:
         ±1 codes (n×K) on the CPU.
+
+    Raises:
+        ValueError: as `outputs`.
 
     Source: Eq. (15); built in Chapter 11.
     """
@@ -318,7 +330,8 @@ def train(
     Raises:
         ValueError: if ``folder`` holds another run's state, or a damaged one; if this machine, this network
             or these images do not allow a setting.
-        FloatingPointError: if the loss is not a finite number; the last checkpoint stays.
+        FloatingPointError: if the loss, an output or a weight is not a finite number; the last checkpoint
+            stays.
 
     Source: Algorithm 1; built in Chapters 11 and 12.
     """
@@ -333,13 +346,16 @@ def train(
     history = History()
     run = {"config": {k: v for k, v in asdict(config).items() if k != "device"}, "about": about or {}}
     first = 0
-    if folder is not None and (found := checkpoints.load_state(folder, model, loss, optimizer)):
-        first, saved = found
-        _same_run(saved["run"], run, folder)
-        history.epochs = saved["history"]
+    if folder is not None and (saved := checkpoints.load_about(folder)) is not None:
+        _same_run(saved, run, folder)
+        if found := checkpoints.load_state(folder, model, loss, optimizer):
+            first, history.epochs = found[0], found[1]["history"]
     for epoch in range(first, config.epochs):
         row = _one_epoch(model, network, loss, optimizer, split, config, epoch, callbacks)
         _distributed.share_buffers(model)
+        if (name := checkpoints.not_finite(model)) is not None:
+            what = f"The weights hold NaN or infinity after epoch {epoch + 1} ({name})"
+            raise FloatingPointError(f"{what}. {_advice(row['lr'])}")
         for callback in callbacks:
             callback.on_epoch(row, model)
         history.epochs.append(row)
@@ -448,8 +464,7 @@ def _one_epoch(
             value = loss(u, labels, index)
             if not torch.isfinite(value):
                 raise FloatingPointError(
-                    f"The loss is {value.item()} in epoch {epoch + 1}, step {step + 1}. A lower `lr` "
-                    f"(now {lr:g}) or a look at the images may help."
+                    f"The loss is {value.item()} in epoch {epoch + 1}, step {step + 1}. {_advice(lr)}"
                 )
             if step % config.accumulate == 0:
                 optimizer.zero_grad(set_to_none=True)
@@ -464,6 +479,12 @@ def _one_epoch(
             for callback in callbacks:
                 callback.on_batch(epoch + 1, step + 1, steps, value.item())
     u = torch.cat(produced)  # n×K, as the network gave them in the course of the epoch
+    fine = u.isfinite().all(dim=1)  # n; looked at here, since each look makes a GPU wait
+    if not fine.all():
+        step = int(fine.int().argmin()) // config.batch_size + 1
+        raise FloatingPointError(
+            f"An output holds NaN or infinity in epoch {epoch + 1}, step {step}. {_advice(lr)}"
+        )
     row = {
         "epoch": epoch + 1,
         "loss": total / seen,
@@ -476,6 +497,10 @@ def _one_epoch(
             row[name.rsplit(".", 1)[1]] = parameter.item()
     row["seconds"] = time.perf_counter() - start
     return row
+
+
+def _advice(lr: float) -> str:
+    return f"A lower `lr` (now {lr:g}) or a look at the images may help."
 
 
 def _ahead(items: Iterator[Any], depth: int = 2) -> Iterator[Any]:
@@ -524,13 +549,26 @@ def _autocast(config: TrainConfig, device: torch.device) -> AbstractContextManag
 
 def _same_run(saved: dict[str, Any], now: dict[str, Any], folder: str | os.PathLike[str]) -> None:
     """Refuse to go on with a state that another run left. A setting that it does not name had its default."""
+    run = saved.get("run")
+    if not isinstance(run, dict) or not {"config", "about"} <= set(run) or "history" not in saved:
+        raise ValueError(f"{folder} holds a state that `train` did not write. Choose another folder.")
     defaults = {k: v for k, v in asdict(TrainConfig()).items() if k != "device"}
-    saved = {**saved, "config": {**defaults, **saved["config"]}}
-    if saved == now:
-        return
-    old, new = ({**run["config"], **run["about"]} for run in (saved, now))
-    keys = [key for key in sorted(set(old) | set(new)) if old.get(key) != new.get(key)]
-    differ = "; ".join(f"{key} was {old.get(key)!r}, is now {new.get(key)!r}" for key in keys)
-    raise ValueError(
-        f"{folder} holds another run's state ({differ}). Choose another folder, or remove this one."
-    )
+    old = _flat({**defaults, **run["config"], **run["about"]})
+    new = _flat({**now["config"], **now["about"]})
+    keys = [key for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
+    if keys:
+        differ = "; ".join(f"{key} was {old.get(key)!r}, is now {new.get(key)!r}" for key in keys)
+        raise ValueError(
+            f"{folder} holds another run's state ({differ}). Choose another folder, or remove this one."
+        )
+
+
+def _flat(settings: dict[str, Any], above: str = "") -> dict[str, Any]:
+    """Settings as JSON keeps them, those of a dictionary by names such as ``data.seed``."""
+    flat: dict[str, Any] = {}
+    for name, value in settings.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{above}{name}.")
+        else:
+            flat[above + str(name)] = json.loads(json.dumps(value))
+    return flat

@@ -3,15 +3,18 @@
 import csv
 import gc
 import json
+import os
 import subprocess
 import sys
 import threading
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 import dhida_lib
@@ -148,6 +151,101 @@ def test_another_runs_state_is_refused(tmp_path):
     trained(tmp_path)
     with pytest.raises(ValueError, match=r"lr was 0\.001, is now 0\.5"):
         trained(tmp_path, config=TINY.change(lr=0.5))
+
+
+@pytest.mark.parametrize(
+    "changes, told",
+    [
+        ({"bits": 8}, r"bits was 16, is now 8"),
+        ({"width": 8}, r"width was 4, is now 8"),
+        ({"attention": "none"}, r"attention was 'ida', is now 'none'"),
+        ({"pairs": "batch"}, r"pairs was 'bank', is now 'batch'"),
+        ({"backbone": "narrow-alexnet"}, r"backbone was 'narrow-resnet', is now 'narrow-alexnet'"),
+        ({"method": "csq"}, r"method was 'dhida', is now 'csq'"),
+        ({"loss_options": {"gamma": 0.5}}, r"loss_options\.gamma was None, is now 0\.5"),
+        (
+            {"split_seed": 1, "lr": 0.5},
+            r"data\.seed was 0, is now 1; lr was 0\.001, is now 0\.5; split_seed was 0",
+        ),
+    ],
+)
+def test_a_run_of_other_settings_does_not_go_on(tmp_path_factory, changes, told):
+    folder = tmp_path_factory.getbasetemp() / "bits16"  # made once for all cases
+    if not folder.exists():
+        run(TINY.change(epochs=1), folder=folder)
+    with pytest.raises(ValueError, match=rf"bits16 holds another run's state \({told}.*\)\. Choose another"):
+        run(TINY.change(**{"epochs": 1, **changes}), folder=folder)
+
+
+def test_a_state_of_another_network_overwrites_nothing(tmp_path):
+    """Where the caller did not say what identifies the run."""
+    config = TINY.change(epochs=1)
+    data, model, loss = build(config)
+    train(model, loss, data.train, config.train, folder=tmp_path)
+    data, model, loss = build(config.change(bits=8))
+    before = weights(model)
+    with pytest.raises(ValueError, match=r"hash_layer.weight was 16×\d+, is now 8×"):
+        train(model, loss, data.train, config.train, folder=tmp_path)
+    assert torch.equal(weights(model), before)
+    checkpoints.save_state(tmp_path, model, loss, torch.optim.RMSprop(model.parameters()), 1, {"mine": 1})
+    with pytest.raises(ValueError, match="a state that `train` did not write"):
+        train(model, loss, data.train, config.train, folder=tmp_path)
+
+
+def test_a_training_that_diverged_is_an_error(tmp_path, capsys):
+    """All images in one step: the only update is the one that no later loss sees."""
+    one = ["--set", "batch_size=2000", "--set", "warmup=0", "--set", "schedule=constant"]
+    assert main(["train", *ARGS, *one, "--set", "lr=1e38", "--out", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert "The weights hold NaN or infinity after epoch 1 (" in error
+    assert "A lower `lr` (now 1e+38)" in error
+    assert list(tmp_path.iterdir()) == []
+    finite = TINY.change(epochs=1, batch_size=2000, warmup=0.0, schedule="constant", lr=1e36)
+    with pytest.raises(ValueError, match="`model` must be a network whose training did not diverge"):
+        run(finite)
+
+
+def test_an_output_that_is_not_finite_is_an_error_though_the_loss_is(tmp_path):
+    class Overflows(nn.Linear):
+        calls = 0
+
+        def forward(self, x):
+            Overflows.calls += 1
+            return super().forward(x.flatten(1)) + (float("inf") if Overflows.calls == 2 else 0)
+
+    class Clipped(nn.Module):
+        def forward(self, u, labels, index):
+            return u.clamp(-1, 1).mean()
+
+    split = load_dataset("fashion-mini").train.take(96)
+    with pytest.raises(FloatingPointError, match="An output holds NaN or infinity in epoch 1, step 2"):
+        train(Overflows(784, 2), Clipped(), split, TrainConfig(epochs=1, batch_size=32), folder=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_network_that_is_not_finite_measures_encodes_and_saves_nothing(tmp_path, capsys, value):
+    data, model, _ = build(TINY)
+    path = save_model(model, tmp_path / "m", {"config": TINY.as_dict()})
+    model.hash_layer.bias.data[3] = value
+    for use in (
+        lambda: outputs(model, data.query.take(5)),
+        lambda: encode(model, data.query.take(5)),
+        lambda: measure(model, data),
+        lambda: measure(model, data, "classifier"),
+        lambda: model.codes(data.query.batch(range(3))[0]),
+        lambda: save_model(model, tmp_path / "m"),
+    ):
+        with pytest.raises(ValueError, match=r"NaN or infinity|must be (a|finite)"):
+            use()
+    content = read_card(path)
+    save_file(model.state_dict(), tmp_path / "m.safetensors")  # as it was saved before
+    digest = sha256(tmp_path / "m.safetensors")
+    write_card(path, {**content, "file": "m.safetensors", "sha256": digest})
+    with pytest.raises(ValueError, match=r"no trained network: hash_layer.bias holds NaN or infinity"):
+        load_model(path)
+    assert main(["evaluate", str(path)]) == 2
+    assert "hash_layer.bias" in capsys.readouterr().err
 
 
 def test_damaged_states_are_detected(tmp_path):
@@ -495,9 +593,184 @@ def test_model_files(tmp_path):
     assert torch.equal(weights(model), weights(again))
     with pytest.raises(FileNotFoundError, match="python -m dhida_lib train"):
         load_model(tmp_path / "other")
-    (tmp_path / "m.safetensors").write_bytes(b"x")
+    (tensors,) = tmp_path.glob("m-*.safetensors")
+    assert json.loads(where.read_text())["file"] == tensors.name
+    tensors.write_bytes(b"x")
     with pytest.raises(ValueError, match="damaged"):
         load_model(where)
+
+
+def small_model(seed, **changes):
+    torch.manual_seed(seed)
+    return HashNetwork(**{"backbone": "narrow-resnet", "attention": "none", "bits": 4, "width": 1, **changes})
+
+
+def events_until_killed(work, at):
+    """Do some work in a child process that dies before its ``at``-th step with files; how many steps it made.
+
+    A step is a file opened to be written, moved, removed or closed to others, and half of a tensor file.
+    """
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child:
+        os.close(writer)
+        made = len(os.fdopen(reader, "rb").read())
+        _, status = os.waitpid(child, 0)
+        assert os.waitstatus_to_exitcode(status) in (0, 9)
+        return made, os.waitstatus_to_exitcode(status) == 9
+
+    def step():
+        nonlocal at
+        if at == 0:
+            os._exit(9)
+        at -= 1
+        os.write(writer, b".")
+
+    def watch(event, args):
+        reads = event == "open" and not args[2] & (os.O_WRONLY | os.O_RDWR)
+        steps = ("open", "os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.chmod", "shutil.rmtree")
+        if event in steps and not reads:
+            step()
+
+    real = checkpoints.save_file
+
+    def halves(tensors, path):
+        real(tensors, path)
+        whole = Path(path).read_bytes()
+        Path(path).write_bytes(whole[: len(whole) // 2])
+        step()
+        real(tensors, path)
+
+    checkpoints.save_file = halves
+    sys.addaudithook(watch)
+    code = 1
+    try:
+        work()
+        code = 0
+    finally:
+        os._exit(code)
+
+
+@pytest.mark.parametrize("before", ["as it is saved now", "as it was saved before"])
+def test_a_model_survives_a_crash_at_any_step_of_its_saving(tmp_path, before):
+    old, new = small_model(1), small_model(2)
+    at, killed, seen = 0, True, set()
+    while killed:
+        folder = tmp_path / str(at)
+        if before == "as it is saved now":
+            save_model(old, folder / "m", {"version": "old"})
+        else:
+            folder.mkdir()
+            save_file(old.state_dict(), folder / "m.safetensors")
+            card = {"format": 1, "file": "m.safetensors", "sha256": sha256(folder / "m.safetensors")}
+            write_json(folder / "m.json", {**card, "model": old.config, "about": {"version": "old"}})
+        work = partial(save_model, new, folder / "m", {"version": "new"})
+        made, killed = events_until_killed(work, at)
+        assert made == at
+        model, about = load_model(folder / "m.json")
+        assert torch.equal(weights(model), weights({"old": old, "new": new}[about["version"]])), at
+        seen.add(about["version"])
+        save_model(new, folder / "m")  # and the next saving leaves two files, or one that no card names
+        left = [f for f in folder.iterdir() if f.suffix != ".safetensors"]
+        assert [f.name for f in left] == ["m.json"], at
+        at += 1
+    assert at > 10
+    assert seen == {"old", "new"}
+    assert len(list(folder.iterdir())) == 2
+
+
+def test_a_state_survives_a_crash_at_any_step_of_its_saving(tmp_path):
+    """Also where the same epoch is saved again, with other weights."""
+
+    def parts(seed):
+        model = small_model(seed)
+        return model, nn.Identity(), torch.optim.RMSprop(model.parameters())
+
+    at, killed, seen = 0, True, set()
+    while killed:
+        folder = tmp_path / str(at)
+        checkpoints.save_state(folder, *parts(1), 3, {"seed": 1})
+        work = partial(checkpoints.save_state, folder, *parts(2), 3, {"seed": 2})
+        made, killed = events_until_killed(work, at)
+        assert made == at
+        fresh = parts(0)
+        epoch, about = checkpoints.load_state(folder, *fresh)
+        assert epoch == 3
+        assert torch.equal(weights(fresh[0]), weights(parts(about["seed"])[0])), at
+        assert checkpoints.load_about(folder) == about
+        seen.add(about["seed"])
+        checkpoints.save_state(folder, *parts(4), 3, {})  # the run that goes on comes to this epoch again
+        assert len(list(folder.iterdir())) == 2, at
+        at += 1
+    assert seen == {1, 2}
+    assert checkpoints.load_about(tmp_path) is None
+
+
+def test_names_with_dots_are_models_of_their_own(tmp_path):
+    names = ["lr-0.1", "lr-0.01", "lr-0.01.json", "v1.2.safetensors", "lr-0", ".json"]
+    where = [save_model(small_model(i), tmp_path / name, {"i": i}) for i, name in enumerate(names)]
+    found = [path.name for path in where]
+    assert found == ["lr-0.1.json", "lr-0.01.json", "lr-0.01.json", "v1.2.json", "lr-0.json", ".json.json"]
+    for i, name in enumerate(names):
+        if i != 1:  # the third replaced it
+            for path in (tmp_path / name, where[i]):
+                model, about = load_model(path)
+                assert about == {"i": i}
+                assert torch.equal(weights(model), weights(small_model(i)))
+    assert len(list(tmp_path.iterdir())) == 10
+
+
+def test_saving_removes_only_what_its_own_card_named(tmp_path):
+    first = save_model(small_model(1), tmp_path / "photos")
+    copy = tmp_path / "best.json"
+    copy.write_bytes(first.read_bytes())
+    other = save_model(small_model(2), tmp_path / "photos-resnet18")
+    (tmp_path / "photos-0123456789abcdef.safetensors").write_text("somebody's")
+    save_model(small_model(3), tmp_path / "photos")
+    assert (tmp_path / "photos-0123456789abcdef.safetensors").is_file()
+    for path, seed in ((first, 3), (copy, 1), (other, 2)):
+        assert torch.equal(weights(load_model(path)[0]), weights(small_model(seed)))
+    first.write_text("damaged, so it is not believed")
+    save_model(small_model(4), tmp_path / "photos")
+    assert torch.equal(weights(load_model(first)[0]), weights(small_model(4)))
+
+
+def test_a_card_that_describes_no_such_network(tmp_path):
+    path = save_model(small_model(1), tmp_path / "m")
+    content = read_card(path)
+    for change, message in (
+        ({"bits": 5}, r"hash_layer.bias was 4, is now 5; hash_layer.weight was 4×4, is now 5×4"),
+        ({"bitz": 5}, "it describes no network"),
+        ({"attention": "ida"}, r"attention.+ was not there, is now .+ and \d+ more"),
+    ):
+        write_json(path, {**content, "model": {**content["model"], **change}})  # as an old card, without hash
+        with pytest.raises(ValueError, match=f"m.json is damaged: .*{message}"):
+            load_model(path)
+
+
+def test_what_a_killed_writer_left_is_removed_by_the_next(tmp_path):
+    path = tmp_path / "a.json"
+    code = (
+        "import os, signal\n"
+        "from dhida_lib._files import write_atomic\n"
+        "def write(temporary):\n"
+        "    temporary.write_text('half')\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+        f"write_atomic({str(path)!r}, write)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -9
+    (tmp_path / ".a.json.my-notes.tmp").write_text("not ours")
+    (left,) = [f.name for f in tmp_path.iterdir() if f.name != ".a.json.my-notes.tmp"]
+    write_json(tmp_path / "b.json", 1)
+    assert (tmp_path / left).exists()  # another file's writer does not touch it
+
+    def slow(temporary):
+        write_json(path, "another writer, in between")  # leaves the folder of a living writer alone
+        temporary.write_text('"the slow one"')
+
+    write_atomic(path, slow)
+    assert json.loads(path.read_text()) == "the slow one"
+    assert sorted(f.name for f in tmp_path.iterdir()) == [".a.json.my-notes.tmp", "a.json", "b.json"]
 
 
 def test_write_atomic_leaves_the_old_file_after_a_crash(tmp_path):
