@@ -21,7 +21,7 @@ from dhida_lib._files import read_card, sha256, write_atomic, write_card, write_
 from dhida_lib._validate import bad
 from dhida_lib.models import HashNetwork
 
-__all__ = ["load_about", "load_model", "load_state", "save_model", "save_state"]
+__all__ = ["load_about", "load_model", "load_state", "save_model", "save_state", "weights_hash"]
 
 FORMAT = 1
 STATE = "checkpoint.json"
@@ -139,6 +139,24 @@ def load_model(path: str | os.PathLike[str]) -> tuple[HashNetwork, dict[str, Any
     if (name := not_finite(model)) is not None:
         raise ValueError(f"{where} is no trained network: {name} holds NaN or infinity.")
     return model.eval(), content.get("about", {})
+
+
+def weights_hash(path: str | os.PathLike[str]) -> str:
+    """What tells two models apart: the SHA-256 of a saved network's weights, as its JSON file names it.
+
+    Args:
+        path: as for `load_model`, which also checks that the weights have this hash.
+
+    Returns:
+        64 hexadecimal digits.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is damaged or of another format.
+
+    Source: ours; used in Chapter 18.
+    """
+    return str(_read(_model_card(path), ("file", "sha256", "model"))["sha256"])
 
 
 def _model_card(path: str | os.PathLike[str]) -> Path:

@@ -19,9 +19,8 @@ import torch
 from torch import Tensor
 
 from dhida_lib import _distributed
-from dhida_lib._files import sha256
 from dhida_lib._validate import bad, positive_int
-from dhida_lib.checkpoints import load_model
+from dhida_lib.checkpoints import load_model, weights_hash
 from dhida_lib.data.cifar import IMAGENET_MEAN, IMAGENET_STD
 from dhida_lib.data.fashion import FASHION_MEAN, FASHION_STD
 from dhida_lib.data.files import STORED_PER_CUT, list_images, read_image
@@ -99,7 +98,7 @@ class Encoder:
         self.model, about = load_model(model)
         self.model.to(self.device)
         self.bits: int = self.model.bits
-        self.name = sha256(Path(model).with_suffix(".safetensors"))
+        self.name = weights_hash(model)
         self.side = about.get("data", {}).get("image_size")
         if not isinstance(self.side, int):
             raise bad("model", str(model), "a model whose `about` says the image size that it was trained on")

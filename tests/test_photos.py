@@ -9,7 +9,8 @@ from PIL import Image
 
 from dhida_lib import photos
 from dhida_lib.__main__ import main
-from dhida_lib.checkpoints import save_model
+from dhida_lib._files import sha256
+from dhida_lib.checkpoints import save_model, weights_hash
 from dhida_lib.data import load_dataset
 from dhida_lib.models import HashNetwork
 from dhida_lib.photos import Encoder, encode_folder, encode_to_store, find_in_store, find_similar
@@ -68,7 +69,12 @@ def test_a_batch_gives_the_codes_of_single_pictures(model, folder):
 def test_grey_networks_see_luminance(tmp_path, folder):
     net = HashNetwork("narrow-resnet", "none", 8, in_channels=1, width=2)
     about = {"data": {"image_size": 12}, "config": {"method": "classifier"}}
-    encoder = Encoder(save_model(net, tmp_path / "grey", about))
+    card = save_model(net, tmp_path / "grey-0.1", about)
+    encoder = Encoder(card)
+    copy = tmp_path / "best.json"
+    copy.write_bytes(card.read_bytes())
+    assert encoder.name == Encoder(copy).name == Encoder(tmp_path / "grey-0.1").name == weights_hash(copy)
+    assert encoder.name == sha256(next(tmp_path.glob("grey-0.1-*.safetensors")))
     Image.new("RGB", (20, 20), (255, 0, 0)).save(tmp_path / "red.png")
     x = encoder.read(tmp_path / "red.png")
     assert x.shape == (1, 12, 12)
