@@ -315,6 +315,11 @@ def _(block):
         same_function(ours.attention_map, theirs.attention_map, x)
 
 
+@pair(5, "effective_number", "attention.effective_number")
+def _(effective_number):
+    same_function(effective_number, attention.effective_number, rand(2, 3, 7).softmax(-1))
+
+
 @pair(6, "ChannelAttention", "attention.ChannelAttention")
 def _(block):
     for variant, reduce in (("ida", "column"), ("ida", "row"), ("danet", "column")):

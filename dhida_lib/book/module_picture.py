@@ -276,7 +276,7 @@ def where_in_the_module(
 
 # ---- a column of numbers on its way ------------------------------------------------------------------------
 
-_CELL_WIDE, _CELL_HIGH, _GAP = 0.62, 0.36, 0.78
+_CELL_WIDE, _CELL_HIGH, _GAP = 0.54, 0.34, 0.68
 
 
 def followed(

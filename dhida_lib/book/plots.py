@@ -537,7 +537,7 @@ def table(
         numbers = [v for v in values if _number(v) and not math.isnan(v)]
         winners.append((max if end == "max" else min)(numbers) if end and numbers else None)
         sides.append("right" if all(_number(v) or v is None for v in values) else "left")
-    style = "text-align:{};font-variant-numeric:tabular-nums"
+    style = "text-align:{};padding:0.2em 0.7em;font-variant-numeric:tabular-nums"
     head = "".join(
         f'<th scope="col" style="{style.format(side)}">{html.escape(name)}</th>'
         for name, side in zip(header, sides, strict=True)
@@ -552,8 +552,8 @@ def table(
             tag, scope = ("td", "") if i else ("th", ' scope="row"')
             body += f'<{tag}{scope} style="{style.format(side)}">{text}</{tag}>'
         body += "</tr>"
-    above = f'<caption style="caption-side:top;text-align:left">{html.escape(caption)}</caption>'
-    display(HTML(f'<table class="dhida">{above}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'))
+    title = f'<caption style="caption-side:top;{style.format("left")}">{html.escape(caption)}</caption>'
+    display(HTML(f'<table class="dhida">{title}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'))
 
 
 # ---- the whole system ----------------------------------------------------------------------------------
