@@ -29,6 +29,8 @@ VERSION = 1
 _PARTS = 3  # substrings of a code in the hash tables: with f flips each, a radius of 3·(f + 1) − 1 is exact
 _FLIPS = 1  # more flips, and a table is asked hundreds of times: the scan is as fast then
 _TABLES_FROM = 4096  # codes from which tables beat the scan
+_KEY = 64  # bits of a key in FAISS's tables
+_LAST_ID = 2**63 - 1
 
 ArrayLike = Tensor | NDArray[Any]
 
@@ -64,9 +66,38 @@ def pack(codes: ArrayLike) -> NDArray[np.uint8]:
     x = _tensor("codes", codes)
     if x.ndim != 2 or x.shape[1] == 0:
         raise bad("codes", f"shape {tuple(x.shape)}", "codes (n×bits)")
-    if not _are_signs(x):
+    try:
+        bits = x > 0 if x.dtype != torch.bool and _are_signs(x) else None
+    except NotImplementedError:  # complex numbers and other types that torch cannot compare
+        bits = None
+    if bits is None:
         raise bad("codes", f"other values ({x.dtype})", "codes of −1 and +1 only; apply `sign` first")
-    return np.packbits((x > 0).cpu().numpy(), axis=1)
+    return np.packbits(bits.cpu().numpy(), axis=1)
+
+
+def _packed(name: str, codes: ArrayLike, bits: int) -> NDArray[np.uint8]:
+    """Pack codes that must have so many bits."""
+    x = _tensor(name, codes)
+    if x.ndim != 2 or x.shape[1] != bits:
+        raise bad(name, f"shape {tuple(x.shape)}", f"codes n×{bits}")
+    return pack(x)
+
+
+def as_ids(ids: ArrayLike) -> NDArray[np.int64]:
+    """Ids as integers of 64 bits (n,).
+
+    Raises:
+        ValueError: if ``ids`` are not integers below 2⁶³; a mask of truth values is no list of ids.
+    """
+    x = _tensor("ids", ids)
+    if x.ndim == 1 and not len(x):  # an empty list has no type of its own
+        return np.zeros(0, np.int64)
+    if x.ndim != 1 or x.is_floating_point() or x.is_complex() or x.dtype == torch.bool:
+        raise bad("ids", f"shape {tuple(x.shape)} of {x.dtype}", "integers (n,)")
+    array = x.cpu().numpy()
+    if array.max() > _LAST_ID:
+        raise bad("ids", int(array.max()), "integers below 2⁶³")
+    return array.astype(np.int64)
 
 
 def unpack(packed: NDArray[np.uint8], bits: int) -> NDArray[np.int8]:
@@ -95,8 +126,8 @@ class CodeIndex:
 
     Nearest neighbours come from a scan of all codes, exact. A ball comes from three hash tables, one for each
     third of the code: two codes that differ in at most 2 bits agree in at least one third, so three look-ups
-    find all of them (and with one flipped bit in each third, up to radius 5). Larger balls, few codes and
-    short codes are scanned.
+    find all of them (and with one flipped bit in each third, up to radius 5). Of a third that is longer than
+    64 bits the tables know 64, which is as exact. Larger balls, few codes and short codes are scanned.
 
     With ``lists`` the nearest neighbours are approximate: the codes are sorted into so many clusters, and a
     query looks into the ``probes`` nearest ones.
@@ -141,12 +172,14 @@ class CodeIndex:
 
         Source: ours; built in Chapter 17.
         """
-        packed = self._pack("codes", codes)
+        packed = _packed("codes", codes, self.bits)
         if ids is None:
             first = int(self.ids.max()) + 1 if len(self) else 0
-            new = np.arange(first, first + len(packed), dtype=np.int64)
+            if first + len(packed) > _LAST_ID + 1:
+                raise bad("ids", None, f"given: the index holds id {first - 1:,}, and ids end below 2⁶³")
+            new = first + np.arange(len(packed), dtype=np.int64)
         else:
-            new = self._ids(ids)
+            new = as_ids(ids)
             if len(new) != len(packed):
                 raise bad("ids", f"{len(new)} of them", f"one for each of the {len(packed)} codes")
             if len(np.unique(new)) < len(new) or (new < 0).any() or np.isin(new, self.ids).any():
@@ -165,11 +198,11 @@ class CodeIndex:
             How many were removed.
 
         Raises:
-            ValueError: if ``ids`` are not integers.
+            ValueError: if ``ids`` are not integers; a mask of truth values is none.
 
         Source: ours; built in Chapter 17.
         """
-        keep = ~np.isin(self.ids, self._ids(ids))
+        keep = ~np.isin(self.ids, as_ids(ids))
         removed = int((~keep).sum())
         if removed:
             self.packed, self.ids = self.packed[keep], self.ids[keep]
@@ -199,7 +232,7 @@ class CodeIndex:
         k = min(positive_int("k", k), len(self))
         index = self._index("clusters" if self.lists else "scan")
         if self.lists:
-            index.nprobe = self.probes
+            index.nprobe = min(self.probes, index.nlist)
         distance, rows = index.search(queries, k)  # nq×k
         return [self._found(d[r >= 0], r[r >= 0]) for d, r in zip(distance, rows, strict=True)]
 
@@ -222,6 +255,7 @@ class CodeIndex:
         queries = self._queries(codes)
         if isinstance(radius, bool) or not isinstance(radius, int) or radius < 0:
             raise bad("radius", radius, "an integer ≥ 0")
+        radius = min(radius, self.bits)  # no two codes are farther apart, and FAISS counts in 32 bits
         flips = radius // _PARTS
         tables = flips <= _FLIPS and self.bits >= 8 * _PARTS and len(self) >= _TABLES_FROM
         index = self._index("tables" if tables else "scan")
@@ -298,24 +332,10 @@ class CodeIndex:
         index.packed, index.ids = tensors["packed"].numpy(), tensors["ids"].numpy()
         return index, card["about"]
 
-    def _pack(self, name: str, codes: ArrayLike) -> NDArray[np.uint8]:
-        """Check and pack codes of this index's length."""
-        x = _tensor(name, codes)
-        if x.ndim != 2 or x.shape[1] != self.bits:
-            raise bad(name, f"shape {tuple(x.shape)}", f"codes n×{self.bits}")
-        return pack(x)
-
     def _queries(self, codes: ArrayLike) -> NDArray[np.uint8]:
         if not len(self):
             raise ValueError("The index is empty: `add` codes before searching.")
-        return self._pack("codes", codes)
-
-    @staticmethod
-    def _ids(ids: ArrayLike) -> NDArray[np.int64]:
-        x = _tensor("ids", ids)
-        if x.ndim != 1 or x.is_floating_point() or x.is_complex() or x.dtype.itemsize == 0:
-            raise bad("ids", f"shape {tuple(x.shape)} of {x.dtype}", "integers (n,)")
-        return x.cpu().numpy().astype(np.int64)
+        return _packed("codes", codes, self.bits)
 
     def _found(self, distance: NDArray[Any], rows: NDArray[Any]) -> Found:
         """Ids for FAISS's rows, sorted by distance and id."""
@@ -336,7 +356,7 @@ class CodeIndex:
         if kind == "scan":
             index = faiss.IndexBinaryFlat(size)
         elif kind == "tables":
-            index = faiss.IndexBinaryMultiHash(size, _PARTS, self.bits // _PARTS)
+            index = faiss.IndexBinaryMultiHash(size, _PARTS, min(self.bits // _PARTS, _KEY))
         else:
             coarse = faiss.IndexBinaryFlat(size)
             index = faiss.IndexBinaryIVF(coarse, size, min(self.lists, len(self)))

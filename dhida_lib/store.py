@@ -2,29 +2,38 @@
 
 A table lies in a folder or on object storage (``s3://…``, ``gs://…``). Every write is one new version: a
 reader sees the old one or the new one, and a writer that is killed leaves the old one. Several processes may
-write.
+write: the id is the table's key, so two that `add` the same id at once leave one row. After each write a tag
+names the version. So a table whose newest files are lost is an error, and not silently an older table.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from dhida_lib._validate import bad, positive_int
-from dhida_lib.search import pack
+from dhida_lib.search import _packed, as_ids
 
 __all__ = ["CodeStore"]
 
 ArrayLike = Tensor | NDArray[Any]
-_TYPES = {int: "int64", float: "float64", str: "string", bool: "bool"}
+_TYPES = {int: "int64", float: "double", str: "string", bool: "bool"}
 _OWN = ("id", "code")
+_TAKEN = (*_OWN, "ids", "codes", "where", "self")  # arguments of `add` and `update`
+_KEY = b"lance-schema:unenforced-primary-key"  # Lance then refuses a second writer's insert of the same id
+_MARK = "dhida-newest"  # the tag on the newest version
+_PATIENCE = timedelta(
+    hours=1
+)  # for a write that meets other writers; Lance's own 30 s are short for many rows
+_NO_CLEANING = timedelta(days=36_500)
+_MANY = 2**31 - 1  # LanceDB counts in 32 bits
 
 
 class CodeStore:
@@ -43,8 +52,8 @@ class CodeStore:
 
     Raises:
         ImportError: if LanceDB is not installed.
-        ValueError: if a table of this name holds codes of another length or other columns, a name is wrong,
-            or there is none and ``create`` is False.
+        ValueError: if a table of this name holds codes of another length or other columns or has lost its
+            newest version, a name is wrong, or there is none and ``create`` is False.
 
     Source: ours; built in Chapter 17.
     """
@@ -68,15 +77,17 @@ class CodeStore:
             raise absent  # to connect would make the folder
         database = lancedb.connect(str(uri))
         self._table: Any
+        self._where = f"table {name!r} in {str(uri)!r}"
         try:
             self._table = database.open_table(name)
         except (ValueError, FileNotFoundError):  # there is none yet
             if not create:
                 raise absent from None
             self._table = database.create_table(name, schema=schema, exist_ok=True)
+        self._newest()
         found = self._table.schema
         if "code" not in found.names or found.field("code").type != schema.field("code").type:
-            raise bad("bits", bits, f"the length of the codes in table {name!r} of {str(uri)!r}")
+            raise bad("bits", bits, f"the length of the codes of the {self._where}")
         self.columns = {c: str(found.field(c).type) for c in found.names if c not in _OWN}
         if columns is not None and set(self.columns.items()) != {(c, _TYPES[t]) for c, t in columns.items()}:
             raise bad("columns", sorted(columns), f"the table's own: {self.columns}")
@@ -85,20 +96,55 @@ class CodeStore:
         import pyarrow as pa
 
         for column, kind in columns.items():
-            if not re.fullmatch(r"[A-Za-z]\w*", column) or column in _OWN:
-                raise bad("columns", column, "names of letters, digits and _, other than id and code")
+            if not re.fullmatch(r"[A-Za-z]\w*", column) or column in _TAKEN:
+                need = (
+                    "names of letters, digits and _, other than id and code, and than ids, codes, where, self"
+                )
+                raise bad("columns", column, need)
             if kind not in _TYPES:
                 raise bad("columns", f"{column}: {kind}", "of the types int, float, str and bool")
         own = [(column, pa.type_for_alias(_TYPES[kind])) for column, kind in columns.items()]
         code = pa.list_(pa.uint8(), -(-self.bits // 8))
-        return pa.schema([("id", pa.int64()), ("code", code), *own])
+        key = pa.field("id", pa.int64(), nullable=False, metadata={_KEY: b"true"})
+        return pa.schema([key, ("code", code), *own])
 
     def __len__(self) -> int:
-        self._table.checkout_latest()  # what other writers have written since counts too
+        self._newest()  # what other writers have written since counts too
         return int(self._table.count_rows())
+
+    def _newest(self) -> None:
+        """Look at the newest version, and make sure that it is no older one than was written."""
+        marked = self._marked()  # first: another writer may add a version and mark it now
+        self._table.checkout_latest()
+        if self._table.version < marked:
+            raise ValueError(
+                f"The {self._where} is damaged: version {marked} was written, but the newest one that is "
+                f"there is {self._table.version}. Get its files back, or delete the table and make it again."
+            )
+
+    def _marked(self) -> int:
+        """The version that the tag names, 0 without a tag."""
+        return int(self._table.tags.list().get(_MARK, {"version": 0})["version"])
+
+    def _write(self, change: Callable[[], object]) -> None:
+        """Make a new version and mark it."""
+        self._newest()
+        change()
+        while (marked := self._marked()) < (version := self._table.version):
+            if marked:
+                self._table.tags.update(_MARK, version)
+            else:
+                try:
+                    self._table.tags.create(_MARK, version)
+                except RuntimeError:
+                    if not self._marked():  # else another process was faster
+                        raise
+            self._table.checkout_latest()  # look again: of two writers' marks the older one may come last
 
     def add(self, codes: ArrayLike, ids: ArrayLike, **columns: Sequence[Any]) -> None:
         """Write codes; a code whose id is there already is replaced. All of them, or none.
+
+        Ids are looked up, also against what others write at the same time: each has one row, whoever writes.
 
         Args:
             codes: codes of ±1 (n×K).
@@ -110,9 +156,24 @@ class CodeStore:
 
         Source: ours; built in Chapter 17.
         """
-        self._table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all().execute(
-            self._rows(codes, ids, columns)
-        )
+        self._key()
+        rows = self._rows(codes, ids, columns)
+        merge = self._table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
+        self._write(lambda: merge.execute(rows, timeout=_PATIENCE))
+
+    def _key(self) -> None:
+        """Make the id the key of a table that was made before tables had one."""
+        while not self._has_key():
+            try:
+                self._table.alter_columns({"path": "id", "nullable": False})
+                self._table.set_unenforced_primary_key(["id"])
+            except RuntimeError as error:  # another process does the same?
+                self._table.checkout_latest()
+                if not self._has_key() and "conflict" not in str(error):
+                    raise
+
+    def _has_key(self) -> bool:
+        return any(name.startswith(_KEY) for name in self._table.schema.field("id").metadata or {})
 
     def append(self, codes: ArrayLike, ids: ArrayLike, **columns: Sequence[Any]) -> None:
         """Write codes whose ids are new: as `add`, but nothing is looked up.
@@ -129,7 +190,8 @@ class CodeStore:
 
         Source: ours; built in Chapter 17.
         """
-        self._table.add(self._rows(codes, ids, columns))
+        rows = self._rows(codes, ids, columns)
+        self._write(lambda: self._table.add(rows))
 
     def missing(self, ids: ArrayLike) -> NDArray[np.int64]:
         """Which ids are not in the table: what is left to do after a writer was killed.
@@ -145,17 +207,19 @@ class CodeStore:
 
         Source: ours; built in Chapter 17.
         """
-        wanted = self._ids(ids)
+        wanted = as_ids(ids)
         if not len(wanted):
             return wanted
-        between = f"id >= {wanted.min()} AND id <= {wanted.max()}"
-        there = (
-            self._table.search().where(between).select(["id"]).limit(len(self)).to_arrow()["id"].to_numpy()
-        )
-        return wanted[~np.isin(wanted, there)]
+        return wanted[~np.isin(wanted, self._present(f"id >= {wanted.min()} AND id <= {wanted.max()}"))]
+
+    def _present(self, where: str | None = None) -> NDArray[np.int64]:
+        """The ids of the rows that fit, as often as they stand there."""
+        asked = self._table.search() if where is None else self._table.search().where(where)
+        found: NDArray[np.int64] = asked.select(["id"]).limit(len(self)).to_arrow()["id"].to_numpy()
+        return found
 
     def keep_only(self, ids: ArrayLike) -> int:
-        """Remove the rows whose ids are not among these.
+        """Remove the rows whose ids are not among these, and those whose id stands in the table twice.
 
         Args:
             ids: ids (n,).
@@ -168,13 +232,14 @@ class CodeStore:
 
         Source: ours; built in Chapter 17.
         """
-        wanted = self._ids(ids)
-        self._table.checkout_latest()
-        there = self._table.search().select(["id"]).limit(len(self)).to_arrow()["id"].to_numpy()
-        gone = there[~np.isin(there, wanted)]
-        for part in np.array_split(gone, -(-len(gone) // 1000)) if len(gone) else ():  # short conditions
-            self._table.delete(f"id IN ({', '.join(map(str, part.tolist()))})")
-        return len(gone)
+        there = self._present()
+        number, times = np.unique(there, return_counts=True)
+        gone = number[~np.isin(number, as_ids(ids)) | (times > 1)]
+        if len(gone):
+            parts = np.array_split(gone, -(-len(gone) // 1000))  # short conditions
+            conditions = [f"id IN ({', '.join(map(str, part.tolist()))})" for part in parts]
+            self._write(lambda: [self._table.delete(condition) for condition in conditions])
+        return int(np.isin(there, gone).sum())
 
     def update(self, where: str, **values: Any) -> None:
         """Change columns of the rows that fit.
@@ -189,7 +254,7 @@ class CodeStore:
         Source: ours; built in Chapter 17.
         """
         self._known(values)
-        self._ask(lambda: self._table.update(where=where, values=values))
+        self._ask(lambda: self._write(lambda: self._table.update(where=where, values=values)))
 
     def delete(self, where: str) -> None:
         """Remove the rows that fit.
@@ -202,15 +267,21 @@ class CodeStore:
 
         Source: ours; built in Chapter 17.
         """
-        self._ask(lambda: self._table.delete(where))
+        self._ask(lambda: self._write(lambda: self._table.delete(where)))
 
     def compact(self) -> None:
         """Join the many small files that many writes leave into few large ones; the rows stay as they are.
 
+        While others write, it may leave the joining to them.
+
         Source: ours; built in Chapter 17.
         """
-        self._table.checkout_latest()
-        self._table.optimize()
+        try:
+            self._write(lambda: self._table.optimize(cleanup_older_than=_NO_CLEANING))
+            self._table.optimize()  # forgets old versions; a step of its own, since the marked one must stay
+        except RuntimeError as error:
+            if "conflict" not in str(error):
+                raise
 
     def build(self, lists: int) -> None:
         """Build a cluster index (IVF), which makes `search` fast and approximate; before, it is a scan.
@@ -229,7 +300,8 @@ class CodeStore:
 
         if positive_int("lists", lists) > len(self):
             raise bad("lists", lists, f"at most the number of rows, {len(self)}")
-        self._table.create_index("code", config=IvfFlat(distance_type="hamming", num_partitions=lists))
+        config = IvfFlat(distance_type="hamming", num_partitions=lists)
+        self._write(lambda: self._table.create_index("code", config=config))
 
     def search(
         self, codes: ArrayLike, k: int, where: str | None = None, probes: int = 20
@@ -238,7 +310,7 @@ class CodeStore:
 
         Args:
             codes: queries of ±1 (nq×K).
-            k: how many.
+            k: how many; more than there are means all.
             where: only among the rows that fit this condition in SQL.
             probes: clusters that are looked into, if `build` made some.
 
@@ -253,8 +325,9 @@ class CodeStore:
         """
         positive_int("k", k)
         positive_int("probes", probes)
-        self._table.checkout_latest()
-        return [self._nearest(row, k, where, probes) for row in self._pack(codes)]
+        queries = _packed("codes", codes, self.bits)
+        k = min(k, max(len(self), 1))  # LanceDB refuses 0
+        return [self._nearest(row, k, where, min(probes, _MANY)) for row in queries]
 
     def _nearest(
         self, query: NDArray[np.uint8], k: int, where: str | None, probes: int
@@ -271,7 +344,7 @@ class CodeStore:
     def _rows(self, codes: ArrayLike, ids: ArrayLike, columns: dict[str, Sequence[Any]]) -> Any:
         import pyarrow as pa
 
-        packed, number = self._pack(codes), self._ids(ids)
+        packed, number = _packed("codes", codes, self.bits), as_ids(ids)
         if len(number) != len(packed):
             raise bad("ids", f"{len(number)} of them", f"one for each of the {len(packed)} codes")
         if len(np.unique(number)) < len(number):
@@ -280,31 +353,20 @@ class CodeStore:
         if lacking := sorted(set(self.columns) - set(columns)):
             raise bad("columns", "nothing", f"given for the table's column {lacking[0]!r}")
         for name, values in columns.items():
-            if len(values) != len(packed):
-                raise bad(name, f"{len(values)} values", f"one for each of the {len(packed)} codes")
+            number_of = len(values) if hasattr(values, "__len__") else type(values).__name__
+            if number_of != len(packed):
+                raise bad(name, f"{number_of} values", f"one for each of the {len(packed)} codes")
         code = pa.FixedSizeListArray.from_arrays(pa.array(packed.reshape(-1)), packed.shape[1])
         try:
             own = {c: pa.array(list(columns[c]), pa.type_for_alias(t)) for c, t in self.columns.items()}
-        except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
+        except (ValueError, TypeError, OverflowError, NotImplementedError) as error:
             raise ValueError(f"A column does not fit the table {self.columns}: {error}") from error
-        return pa.table({"id": pa.array(number), "code": code, **own})
+        rows = {"id": pa.array(number), "code": code, **own}
+        return pa.table(rows, schema=pa.schema([self._table.schema.field(c) for c in rows]))
 
     def _known(self, columns: dict[str, Any]) -> None:
         if unknown := sorted(set(columns) - set(self.columns)):
             raise bad("columns", unknown[0], f"one of the table's own: {', '.join(self.columns) or 'none'}")
-
-    def _pack(self, codes: ArrayLike) -> NDArray[np.uint8]:
-        packed_bits = torch.as_tensor(codes).shape[-1] if hasattr(codes, "shape") else None
-        if packed_bits != self.bits:
-            raise bad("codes", f"shape {getattr(codes, 'shape', None)}", f"codes n×{self.bits}")
-        return pack(codes)
-
-    @staticmethod
-    def _ids(ids: ArrayLike) -> NDArray[np.int64]:
-        array = np.asarray(ids)
-        if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
-            raise bad("ids", f"shape {array.shape} of {array.dtype}", "integers (n,)")
-        return array.astype(np.int64)
 
     @staticmethod
     def _ask(call: Any) -> Any:
