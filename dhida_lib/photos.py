@@ -161,7 +161,8 @@ def encode_folder(
     positive_int("batch_size", batch_size)
     folder, index = Path(folder), Path(index)
     encoder = Encoder(model, device)
-    files = list_images(folder)
+    skipped: dict[str, str] = {}
+    now = {path: [state.st_size, state.st_mtime_ns] for path, state in _states(folder, skipped).items()}
     codes = CodeIndex(encoder.bits)
     about: dict[str, Any] = {"model": encoder.name, "files": {}}
     if index.with_name(index.name + ".json").is_file():
@@ -169,14 +170,12 @@ def encode_folder(
         if about.get("model") != encoder.name:
             raise bad("index", str(index), "an index of this model's codes; choose another name")
     known: dict[str, list[Any]] = about["files"]  # id → path, size, time
-    now = {str(f.absolute()): [f.stat().st_size, f.stat().st_mtime_ns] for f in files}
     gone = [i for i, (path, *state) in known.items() if now.get(path) != state]
     codes.remove(np.array([int(i) for i in gone], dtype=np.int64))
     for i in gone:
         del known[i]
     have = {path for path, *_ in known.values()}
     todo = [path for path in now if path not in have]
-    skipped: dict[str, str] = {}
     done = 0
     for start in range(0, len(todo), batch_size):
         read = _readable(encoder, todo[start : start + batch_size], skipped)
@@ -188,9 +187,24 @@ def encode_folder(
             codes.save(index, about)
             say(f"{min(start + batch_size, len(todo)):,} of {len(todo):,} pictures")
     if not len(codes):
-        raise ValueError(f"{folder} holds no picture that can be read ({len(skipped)} files were tried).")
+        raise _none_read(folder, skipped)
     codes.save(index, about)
     return Report(done, len(codes) - done, len(gone), skipped)
+
+
+def _states(folder: str | os.PathLike[str], skipped: dict[str, str]) -> dict[str, os.stat_result]:
+    """Path → size and time of each picture; a name that no index can hold goes into ``skipped``."""
+    found: dict[str, os.stat_result] = {}
+    for file in list_images(folder):
+        path = str(file.absolute())
+        try:
+            path.encode()
+            found[path] = file.stat()
+        except UnicodeEncodeError:
+            skipped[path] = f"{_shown(path)} is passed over: its name is not UTF-8"
+        except OSError as error:  # it has gone meanwhile, for example
+            skipped[path] = f"{path} cannot be read: {error.strerror}"
+    return found
 
 
 def _readable(encoder: Encoder, paths: Sequence[str], skipped: dict[str, str]) -> dict[str, Tensor]:
@@ -199,9 +213,23 @@ def _readable(encoder: Encoder, paths: Sequence[str], skipped: dict[str, str]) -
     for path in paths:
         try:
             read[path] = encoder.read(path)
-        except (ValueError, FileNotFoundError) as error:
-            skipped[path] = str(error)
+        except Exception as error:  # whatever a damaged file makes its reader raise
+            reason = str(error) or type(error).__name__
+            skipped[path] = reason if path in reason else f"{path} cannot be read: {reason}"
     return read
+
+
+def _none_read(folder: str | os.PathLike[str], skipped: dict[str, str]) -> ValueError:
+    """The error for a folder without a picture."""
+    first = f" The first: {next(iter(skipped.values()))}" if skipped else ""
+    return ValueError(
+        f"{_shown(str(folder))} holds no picture that can be read ({len(skipped)} files were tried).{first}"
+    )
+
+
+def _shown(path: str) -> str:
+    """A path that can be printed, whatever bytes it has."""
+    return path.encode(errors="backslashreplace").decode()
 
 
 def encode_to_store(
@@ -216,7 +244,8 @@ def encode_to_store(
 
     As `encode_folder`, but for collections past one machine: started by torchrun, each process encodes its
     share and writes it itself, a few batches at a time. A call that was killed goes on: what was written
-    stays, and what was not is encoded. Each model has a table of its own, so codes of two never mix.
+    stays, and what was not is encoded. Two calls at once do the work twice, and each picture is in the table
+    once. Each model has a table of its own, so codes of two never mix.
 
     Args:
         folder: where the pictures are; every process must see it.
@@ -239,10 +268,10 @@ def encode_to_store(
     positive_int("batch_size", batch_size)
     _distributed.begin()
     encoder = Encoder(model, device)
-    files = [f.absolute() for f in list_images(folder)]
-    if not files:
-        raise ValueError(f"{folder} holds no picture.")
-    states = {str(f): f.stat() for f in files}
+    skipped: dict[str, str] = {}
+    states = _states(folder, skipped)
+    if not states:
+        raise _none_read(folder, skipped)
     ids = {_file_id(path, state): path for path, state in states.items()}
     wanted = np.array(list(ids), dtype=np.int64)
     with _distributed.first_alone():
@@ -251,7 +280,6 @@ def encode_to_store(
     todo = np.sort(store.missing(wanted))  # the same order for all
     _distributed.collect(None)  # nobody writes before all have looked
     mine = np.array_split(todo, _distributed.world())[_distributed.rank()]
-    skipped: dict[str, str] = {}
     done = 0
     for start in range(0, len(mine), batch_size * _SAVE):
         part = mine[start : start + batch_size * _SAVE]
@@ -266,7 +294,7 @@ def encode_to_store(
             paths = [ids[i] for i in codes]
             numbers = np.array(list(codes), dtype=np.int64)
             lengths = [states[path].st_size for path in paths]
-            store.append(torch.stack(list(codes.values())), numbers, file=paths, bytes=lengths)
+            store.add(torch.stack(list(codes.values())), numbers, file=paths, bytes=lengths)
             done += len(codes)
         say(f"{min(start + len(part), len(mine)):,} of {len(mine):,} pictures")
     parts = _distributed.collect((done, skipped))
@@ -275,7 +303,7 @@ def encode_to_store(
         store.compact()
     skipped = {path: reason for part in parts for path, reason in part[1].items()}
     if not len(store):
-        raise ValueError(f"{folder} holds no picture that can be read ({len(skipped)} files were tried).")
+        raise _none_read(folder, skipped)
     return Report(done, len(wanted) - len(todo), _distributed.collect(removed)[0], skipped)
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dhida_lib._files import read_json, write_json
-from dhida_lib._validate import bad, positive_int
+from dhida_lib._validate import bad, positive_int, whole
 from dhida_lib.checkpoints import _load_tensors, _save_tensors
 from dhida_lib.metrics import _are_signs, _tensor
 
@@ -66,13 +66,9 @@ def pack(codes: ArrayLike) -> NDArray[np.uint8]:
     x = _tensor("codes", codes)
     if x.ndim != 2 or x.shape[1] == 0:
         raise bad("codes", f"shape {tuple(x.shape)}", "codes (n×bits)")
-    try:
-        bits = x > 0 if x.dtype != torch.bool and _are_signs(x) else None
-    except NotImplementedError:  # complex numbers and other types that torch cannot compare
-        bits = None
-    if bits is None:
+    if x.dtype == torch.bool or x.is_complex() or not _are_signs(x):
         raise bad("codes", f"other values ({x.dtype})", "codes of −1 and +1 only; apply `sign` first")
-    return np.packbits(bits.cpu().numpy(), axis=1)
+    return np.packbits((x > 0).cpu().numpy(), axis=1)
 
 
 def _packed(name: str, codes: ArrayLike, bits: int) -> NDArray[np.uint8]:
@@ -87,16 +83,17 @@ def as_ids(ids: ArrayLike) -> NDArray[np.int64]:
     """Ids as integers of 64 bits (n,).
 
     Raises:
-        ValueError: if ``ids`` are not integers below 2⁶³; a mask of truth values is no list of ids.
+        ValueError: if ``ids`` are not integers between −2⁶³ and 2⁶³; a mask of truth values is none.
     """
-    x = _tensor("ids", ids)
-    if x.ndim == 1 and not len(x):  # an empty list has no type of its own
-        return np.zeros(0, np.int64)
-    if x.ndim != 1 or x.is_floating_point() or x.is_complex() or x.dtype == torch.bool:
-        raise bad("ids", f"shape {tuple(x.shape)} of {x.dtype}", "integers (n,)")
-    array = x.cpu().numpy()
-    if array.max() > _LAST_ID:
-        raise bad("ids", int(array.max()), "integers below 2⁶³")
+    need = "integers (n,)"
+    try:
+        array = ids.cpu().numpy() if isinstance(ids, Tensor) else np.asarray(ids)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise bad("ids", type(ids).__name__, need) from error
+    if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):  # an empty list has no kind
+        raise bad("ids", f"shape {array.shape} of {array.dtype}", need)
+    if array.size and (array.max() > _LAST_ID or array.min() < -_LAST_ID):  # SQL cannot write −2⁶³
+        raise bad("ids", max(int(array.max()), int(array.min()), key=abs), "integers between −2⁶³ and 2⁶³")
     return array.astype(np.int64)
 
 
@@ -147,9 +144,7 @@ class CodeIndex:
 
     def __init__(self, bits: int, lists: int = 0, probes: int = 16) -> None:
         self.bits, self.probes = positive_int("bits", bits), positive_int("probes", probes)
-        if isinstance(lists, bool) or not isinstance(lists, int) or lists < 0:
-            raise bad("lists", lists, "an integer ≥ 0")
-        self.lists = lists
+        self.lists = whole("lists", lists)
         self.packed: NDArray[np.uint8] = np.zeros((0, -(-bits // 8)), np.uint8)
         self.ids: NDArray[np.int64] = np.zeros(0, np.int64)
         self._built: dict[str, Any] = {}
@@ -253,9 +248,7 @@ class CodeIndex:
         Source: §4.2's P@H≤2; built in Chapter 17.
         """
         queries = self._queries(codes)
-        if isinstance(radius, bool) or not isinstance(radius, int) or radius < 0:
-            raise bad("radius", radius, "an integer ≥ 0")
-        radius = min(radius, self.bits)  # no two codes are farther apart, and FAISS counts in 32 bits
+        radius = min(whole("radius", radius), self.bits)  # no two codes are farther apart
         flips = radius // _PARTS
         tables = flips <= _FLIPS and self.bits >= 8 * _PARTS and len(self) >= _TABLES_FROM
         index = self._index("tables" if tables else "scan")

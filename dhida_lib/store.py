@@ -33,7 +33,6 @@ _PATIENCE = timedelta(
     hours=1
 )  # for a write that meets other writers; Lance's own 30 s are short for many rows
 _NO_CLEANING = timedelta(days=36_500)
-_MANY = 2**31 - 1  # LanceDB counts in 32 bits
 
 
 class CodeStore:
@@ -327,7 +326,7 @@ class CodeStore:
         positive_int("probes", probes)
         queries = _packed("codes", codes, self.bits)
         k = min(k, max(len(self), 1))  # LanceDB refuses 0
-        return [self._nearest(row, k, where, min(probes, _MANY)) for row in queries]
+        return [self._nearest(row, k, where, probes) for row in queries]
 
     def _nearest(
         self, query: NDArray[np.uint8], k: int, where: str | None, probes: int

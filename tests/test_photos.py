@@ -1,6 +1,10 @@
 """Your own pictures: encode a folder, find what looks like an image."""
 
 import json
+import os
+import shutil
+import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -138,6 +142,87 @@ def test_a_killed_call_goes_on(tmp_path, model, folder, monkeypatch):
     assert told == ["1 of 4 pictures", "2 of 4 pictures"]
     assert len(CodeIndex.load(tmp_path / "index")[0]) == 2
     assert encode_folder(folder, model, tmp_path / "index")[:2] == (2, 2)
+
+
+BOTH = pytest.mark.parametrize("encode", [encode_folder, encode_to_store])
+
+
+@BOTH
+def test_a_picture_that_raises_anything_is_skipped_and_named(tmp_path, model, folder, monkeypatch, encode):
+    errors = {
+        "a": TypeError("'<' not supported"),
+        "b": struct.error("unpack requires a buffer"),
+        "c": AttributeError(),
+        "d": MemoryError(),
+        "e": ValueError("not enough image data"),
+        "f": RecursionError("maximum recursion depth exceeded"),
+    }
+    for name in errors:
+        Image.new("RGB", (20, 20)).save(folder / f"{name}.png")
+    real = photos.read_image
+
+    def read(file, side):
+        if Path(file).stem in errors:
+            raise errors[Path(file).stem]
+        return real(file, side)
+
+    monkeypatch.setattr(photos, "read_image", read)
+    report = encode(folder, model, tmp_path / "index", batch_size=3)
+    assert report[:3] == (4, 0, 0)
+    assert sorted(report.skipped) == [str(folder / f"{name}.png") for name in errors]
+    for path, reason in report.skipped.items():
+        error = errors[Path(path).stem]
+        assert path in reason
+        assert (str(error) or type(error).__name__) in reason
+    shutil.rmtree(folder / "sea")
+    shutil.rmtree(folder / "hill")
+    with pytest.raises(
+        ValueError, match=r"\(6 files were tried\)\. The first: .*[a-f]\.png cannot be read: "
+    ):
+        encode(folder, model, tmp_path / "other")
+
+
+@BOTH
+def test_a_name_that_is_not_utf8_or_a_file_that_has_gone(
+    tmp_path, model, folder, monkeypatch, encode, capsys
+):
+    odd = os.fsdecode(bytes(folder / "sea") + b"/caf\xe9.png")
+    try:
+        Image.new("RGB", (20, 20)).save(odd)
+    except OSError:
+        pytest.skip("this file system takes no such name")
+    real = photos.list_images
+    gone = folder / "gone.png"
+    monkeypatch.setattr(photos, "list_images", lambda folder: [gone, *real(folder)])
+    report = encode(folder, model, tmp_path / "index")
+    assert report[:3] == (4, 0, 0)
+    assert sorted(report.skipped) == sorted([odd, str(gone)])
+    assert "caf\\xe9.png" in report.skipped[odd] or "caf\\udce9.png" in report.skipped[odd]
+    assert "not UTF-8" in report.skipped[odd]
+    assert "gone.png" in report.skipped[str(gone)]
+    assert encode(folder, model, tmp_path / "index")[:3] == (0, 4, 0)
+    place = "--index" if encode is encode_folder else "--store"
+    assert main(["encode", str(folder), "--model", str(model), place, str(tmp_path / "index")]) == 0
+    said = capsys.readouterr()
+    assert "4 kept, 0 removed, 2 skipped" in said.out
+    said.err.encode("ascii")  # nothing of it reaches the terminal as it is
+
+
+def test_two_encoders_at_once_leave_one_row_each(tmp_path, model, folder, monkeypatch):
+    """The second one comes when the first has seen that all is to do, and does all of it."""
+    real, second = Encoder.codes, []
+
+    def codes(self, images):
+        if not second:
+            second.append(None)
+            second[0] = encode_to_store(folder, model, tmp_path / "lance")
+        return real(self, images)
+
+    monkeypatch.setattr(Encoder, "codes", codes)
+    assert encode_to_store(folder, model, tmp_path / "lance")[:3] == (4, 0, 0)
+    assert second[0][:3] == (4, 0, 0)
+    found = find_in_store(folder / "sea" / "1.png", model, tmp_path / "lance", k=100)
+    assert sorted(names(found)) == ["1.png", "2.png", "3.jpg", "4.gif"]
 
 
 def test_wrong_input(tmp_path, model, folder, capsys):

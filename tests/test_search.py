@@ -72,6 +72,41 @@ def test_pigeonhole_needs_the_thirds_to_be_exact():
     assert index._built["tables"].nflip == 1
 
 
+@pytest.mark.parametrize("bits", [191, 192, 194, 195, 200, 256, 513])
+def test_balls_of_long_codes_are_exact(bits):
+    """A third of such a code is longer than the 64 bits that FAISS's tables compare."""
+    rng = np.random.default_rng(bits)
+    d = np.repeat(made(1, bits), search._TABLES_FROM, axis=0)
+    for row in d:
+        row[rng.choice(bits, rng.integers(0, 9), replace=False)] *= -1
+    q = d[:10]
+    index = CodeIndex(bits)
+    index.add(d)
+    true = distances(q, d)
+    for radius in range(7):
+        for row, found in zip(true, index.within(q, radius), strict=True):
+            expected = sorted((int(row[j]), int(j)) for j in np.flatnonzero(row <= radius))
+            assert list(zip(found.distance.tolist(), found.ids.tolist(), strict=True)) == expected
+    assert "tables" in index._built
+
+
+def test_numbers_at_the_edge():
+    d, q = made(40, 24), made(3, 24, 1)
+    most = 2**31 - 1
+    index, near = CodeIndex(24), CodeIndex(24, lists=4, probes=most)
+    index.add(d)
+    near.add(d)
+    everything = [f.distance.tolist() for f in index.within(q, 24)]
+    assert [f.distance.tolist() for f in index.within(q, most)] == everything
+    assert [f.distance.tolist() for f in index.search(q, most)] == everything
+    assert [f.distance.tolist() for f in near.search(q, most)] == everything
+    last = 2**63 - 1
+    index.add(d[:1], np.array([last], dtype=np.uint64))
+    assert last in index.search(d[:1], 2)[0].ids
+    with pytest.raises(ValueError, match="`ids` must be given: the index holds id 9,223,372,036,854,775,807"):
+        index.add(d[:1])
+
+
 def test_add_and_remove():
     d = made(9, 12)
     index = CodeIndex(12)
@@ -189,6 +224,21 @@ def test_wrong_input(monkeypatch):
         (lambda: index.add(made(2, 8), [-1, 5]), "new ids ≥ 0, each once"),
         (lambda: index.add(made(2, 8), [0.5, 5.0]), r"`ids` must be integers \(n,\)"),
         (lambda: index.remove([[1]]), r"`ids` must be integers \(n,\)"),
+        (lambda: index.remove(np.array([False] * 3 + [True])), r"`ids` must be integers \(n,\)"),
+        (lambda: index.remove(torch.tensor([True, False])), r"`ids` must be integers \(n,\)"),
+        (lambda: index.add(made(2, 8), [True, False]), r"`ids` must be integers \(n,\)"),
+        (
+            lambda: index.remove(np.array([2**63], dtype=np.uint64)),
+            "`ids` must be integers between −2⁶³ and 2⁶³",
+        ),
+        (lambda: index.remove([2**64]), "`ids` must be"),
+        (lambda: index.add(made(2, 8), [2**63, 2**63 + 1]), "`ids` must be integers between −2⁶³ and 2⁶³"),
+        (lambda: index.add(np.ones((2, 8), bool)), "codes of −1 and"),
+        (lambda: index.search(torch.ones(2, 8, dtype=torch.bool), 1), "codes of −1 and"),
+        (lambda: pack(np.full((2, 8), 1j)), "codes of −1 and"),
+        (lambda: index.search(made(2, 8), 10**400), "`k` must be an integer of at most"),
+        (lambda: index.within(made(2, 8), 2**31), "`radius` must be an integer of at most"),
+        (lambda: CodeIndex(8, probes=2**63), "`probes` must be an integer of at most"),
         (lambda: index.search(made(2, 16), 1), "`codes`"),
         (lambda: index.search(made(2, 8), 0), "`k` must be a positive integer"),
         (lambda: index.within(made(2, 8), -1), "`radius` must be an integer ≥ 0"),
@@ -199,6 +249,7 @@ def test_wrong_input(monkeypatch):
         with pytest.raises(ValueError, match=match):
             call()
     assert len(index) == 4
+    assert index.remove([]) == 0
     monkeypatch.setitem(sys.modules, "faiss", None)
     index.add(made(1, 8))
     with pytest.raises(ImportError, match="pip install faiss-cpu"):

@@ -3,11 +3,17 @@
 import signal
 import subprocess
 import sys
+import threading
 import time
+from datetime import timedelta
 
+import lancedb
 import numpy as np
+import pyarrow as pa
 import pytest
+from lancedb.table import LanceTable, Tags
 
+from dhida_lib.search import pack
 from dhida_lib.store import CodeStore
 
 
@@ -88,6 +94,185 @@ def test_an_index_of_clusters(tmp_path):
     assert {r["id"] for r in store.search(d[:1], 2, probes=8)[0]} == {5, 9999}  # written later, found too
 
 
+def ids_of(store):
+    return sorted(store._table.search().select(["id"]).limit(10**6).to_arrow()["id"].to_pylist())
+
+
+def test_columns_of_each_type(tmp_path):
+    columns = {"n": int, "score": float, "name": str, "good": bool}
+    for _ in range(2):  # made, then found
+        store = CodeStore(tmp_path, "t", 8, columns)
+        store.add(made(2, 8), [1, 2], n=[3, -4], score=[0.5, -1e300], name=["a", "ä"], good=[True, False])
+        row = store.search(made(2, 8)[1:], 1, where="score < 0")[0][0]
+        assert {c: row[c] for c in columns} == {"n": -4, "score": -1e300, "name": "ä", "good": False}
+
+
+def test_numbers_at_the_edge(tmp_path):
+    store = CodeStore(tmp_path, "t", 8)
+    d = made(3, 8)
+    assert store.search(d, 2**31 - 1) == [[], [], []]
+    edge = [-(2**63) + 1, 2**63 - 1, 0]
+    store.add(d, edge)
+    assert ids_of(store) == sorted(edge)
+    assert store.missing(edge).tolist() == []
+    assert store.missing([-(2**63) + 2, 2**63 - 1]).tolist() == [-(2**63) + 2]
+    assert [len(found) for found in store.search(d, 2**31 - 1, probes=2**31 - 1)] == [3, 3, 3]
+    assert store.keep_only(edge[1:]) == 1
+
+
+def test_an_id_has_one_row_whoever_adds_it(tmp_path):
+    d = made(400, 16)
+    stores = [CodeStore(tmp_path, "t", 16, {"who": int}) for _ in range(3)]  # all opened when it is empty
+    start = threading.Barrier(3)
+
+    def work(who):
+        start.wait()
+        for part in np.array_split(np.arange(400), 8):
+            stores[who].add(d[part], part, who=[who] * len(part))
+
+    threads = [threading.Thread(target=work, args=(who,)) for who in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert ids_of(CodeStore(tmp_path, "t", 16)) == list(range(400))
+
+
+def old_table(folder, d, times):
+    """A table as it was made before the id was its key, in which two writers have doubled rows."""
+    code = pa.list_(pa.uint8(), 2)
+    table = lancedb.connect(folder).create_table("t", schema=pa.schema([("id", pa.int64()), ("code", code)]))
+    values = pa.FixedSizeListArray.from_arrays(pa.array(pack(d).reshape(-1)), 2)
+    for _ in range(times):
+        table.add(pa.table({"id": np.arange(len(d)), "code": values}))
+
+
+def test_tables_that_are_older_than_the_key(tmp_path):
+    d = made(40, 16)
+    old_table(tmp_path, d[:20], 2)
+    stores = [CodeStore(tmp_path, "t", 16) for _ in range(2)]
+    assert stores[0].keep_only(np.arange(10)) == 40  # strangers, and what stands there twice
+    assert stores[0].missing(np.arange(20)).tolist() == list(range(20))
+    start = threading.Barrier(2)
+    failed = []
+
+    def work(store):
+        start.wait()
+        try:
+            store.add(d, np.arange(40))
+        except Exception as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=work, args=(store,)) for store in stores]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == []
+    assert ids_of(CodeStore(tmp_path, "t", 16)) == list(range(40))
+
+
+def manifests(folder, name):
+    """Newest first: Lance counts down in their names."""
+    return sorted((folder / f"{name}.lance" / "_versions").glob("*.manifest"))
+
+
+def test_a_lost_version_is_not_passed_over(tmp_path):
+    store, d = filled(tmp_path)
+    reader = CodeStore(tmp_path, "photos", 20)
+    for change in (
+        lambda: store.append(d[:1], [1000], label=[1], file=["x"]),
+        lambda: store.add(d[:1], [1001], label=[1], file=["x"]),
+        lambda: store.update("id = 6", label=7),
+        lambda: store.delete("id = 6"),
+        lambda: store.keep_only(np.arange(5, 200)),
+        lambda: store.build(4),
+        lambda: store.compact(),
+    ):
+        change()
+        newest = manifests(tmp_path, "photos")[0]
+        newest.rename(tmp_path / "away")
+        with pytest.raises(ValueError, match=r"'photos' in .* is damaged: version \d+ was written"):
+            CodeStore(tmp_path, "photos", 20)
+        (tmp_path / "away").rename(newest)
+        assert len(reader) == len(CodeStore(tmp_path, "photos", 20)) == len(store)
+    store.append(d[:1], [2000], label=[1], file=["x"])
+    for manifest in manifests(tmp_path, "photos"):
+        manifest.unlink()
+    with pytest.raises(ValueError, match="is damaged"):  # and not a new, empty table
+        CodeStore(tmp_path, "photos", 20, {"label": int, "file": str})
+
+
+def test_an_open_reader_sees_that_a_version_is_lost(tmp_path):
+    store, d = filled(tmp_path)
+    reader = CodeStore(tmp_path, "photos", 20)
+    store.delete("id = 6")
+    manifests(tmp_path, "photos")[0].unlink()
+    for ask in (lambda: len(reader), lambda: reader.search(d[:1], 1), lambda: reader.missing([6])):
+        with pytest.raises(ValueError, match="is damaged"):
+            ask()
+
+
+def test_a_writer_killed_before_its_mark_is_no_damage(tmp_path, monkeypatch):
+    store, _ = filled(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(Tags, "update", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            store.delete("id = 5")
+    again = CodeStore(tmp_path, "photos", 20)
+    assert len(again) == 299
+    again.delete("id = 6")
+    assert again._marked() == again._table.version
+
+
+def test_of_two_marks_the_newer_one_stays(tmp_path, monkeypatch):
+    """Another process writes and marks after this one has written and before it marks."""
+    store, _ = filled(tmp_path)
+    other = CodeStore(tmp_path, "photos", 20)
+    real = Tags.update
+
+    def late(self, tag, version):
+        monkeypatch.setattr(Tags, "update", real)
+        other.delete("id = 6")
+        real(self, tag, version)
+
+    monkeypatch.setattr(Tags, "update", late)
+    store.delete("id = 5")
+    assert store._marked() == CodeStore(tmp_path, "photos", 20)._table.version == other._table.version
+
+
+@pytest.mark.filterwarnings("ignore:optimize")
+def test_compact_forgets_old_versions_though_one_was_marked(tmp_path, monkeypatch):
+    store, d = filled(tmp_path)
+    for i in range(3):
+        store.append(d[:1], [1000 + i], label=[1], file=["x"])
+    real = LanceTable.optimize
+
+    def a_week_later(self, cleanup_older_than=timedelta(0)):
+        return real(self, cleanup_older_than=cleanup_older_than)
+
+    monkeypatch.setattr(LanceTable, "optimize", a_week_later)
+    store.compact()
+    assert len(manifests(tmp_path, "photos")) <= 2
+    assert len(CodeStore(tmp_path, "photos", 20)) == 303
+
+
+def test_compact_leaves_the_work_to_others_that_write(tmp_path, monkeypatch):
+    store, _ = filled(tmp_path)
+
+    def preempted(*args, **more):
+        raise RuntimeError("lance error: Retryable commit conflict for version 3: … Please retry.")
+
+    def broken(*args, **more):
+        raise RuntimeError("lance error: no space left")
+
+    monkeypatch.setattr(LanceTable, "optimize", preempted)
+    store.compact()
+    monkeypatch.setattr(LanceTable, "optimize", broken)
+    with pytest.raises(RuntimeError, match="no space left"):
+        store.compact()
+
+
 def test_wrong_input_writes_nothing(tmp_path, monkeypatch):
     store, d = filled(tmp_path)
     good = {"label": [1, 2], "file": ["a", "b"]}
@@ -97,6 +282,24 @@ def test_wrong_input_writes_nothing(tmp_path, monkeypatch):
         (lambda: store.add(d[:2], [1], **good), "one for each of the 2 codes"),
         (lambda: store.add(d[:2], [1, 1], **good), "each id once"),
         (lambda: store.add(d[:2], [1.5, 2], **good), r"integers \(n,\)"),
+        (
+            lambda: store.add(d[:2], np.array([2**63, 1], np.uint64), **good),
+            "`ids` must be integers between −2⁶³ and 2⁶³",
+        ),
+        (
+            lambda: store.missing(np.array([2**64 - 1], np.uint64)),
+            "`ids` must be integers between −2⁶³ and 2⁶³",
+        ),
+        (
+            lambda: store.keep_only(np.array([2**63], np.uint64)),
+            "`ids` must be integers between −2⁶³ and 2⁶³",
+        ),
+        (lambda: store.missing([-(2**63)]), "`ids` must be integers between −2⁶³ and 2⁶³"),
+        (lambda: store.missing([True, False]), r"integers \(n,\)"),
+        (lambda: store.add(d[:2] > 0, [1, 2], **good), "codes of −1 and"),
+        (lambda: store.search(np.float64(1), 1), "`codes` must be codes n×20"),
+        (lambda: store.add(d[:2], [1, 2], label=[2**70, 1], file=["a", "b"]), "does not fit the table"),
+        (lambda: store.add(d[:2], [1, 2], label=5, file=["a", "b"]), "`label` must be one for each"),
         (lambda: store.add(d[:2], [1, 2], label=[1, 2]), "the table's column 'file'"),
         (lambda: store.add(d[:2], [1, 2], **good, size=[1, 2]), "`columns` must be one of the table's own"),
         (lambda: store.add(d[:2], [1, 2], label=[1], file=["a", "b"]), "`label` must be one for each"),
@@ -106,12 +309,14 @@ def test_wrong_input_writes_nothing(tmp_path, monkeypatch):
         (lambda: store.delete("colour = 'red'"), "not understood"),
         (lambda: store.search(d[:1], 3, where="colour = 'red'"), "not understood"),
         (lambda: store.search(d[:1], 0), "`k` must be a positive integer"),
+        (lambda: store.search(d[:1], 2**31), "`k` must be an integer of at most"),
         (lambda: store.search(d[:1], 1, probes=0), "`probes` must be a positive integer"),
         (lambda: store.build(0), "`lists` must be a positive integer"),
         (lambda: store.build(301), "`lists` must be at most the number of rows, 300"),
         (lambda: CodeStore(tmp_path, "photos", 30), "`bits` must be the length of the codes"),
         (lambda: CodeStore(tmp_path, "photos", 20, {"label": str, "file": str}), "the table's own"),
         (lambda: CodeStore(tmp_path, "x", 8, {"id": int}), "other than id and code"),
+        (lambda: CodeStore(tmp_path, "x", 8, {"codes": int}), "and than ids, codes, where"),
         (lambda: CodeStore(tmp_path, "x", 8, {"a b": int}), "names of letters"),
         (lambda: CodeStore(tmp_path, "x", 8, {"a": list}), "of the types int, float"),
         (lambda: CodeStore(tmp_path, "x", 0), "`bits` must be a positive integer"),
