@@ -326,7 +326,7 @@ def bench_loading() -> list[dict[str, Any]]:
             noisy = (cloud + rng.normal(0, 12, cloud.shape)).clip(0, 255).astype(np.uint8)
             Image.fromarray(noisy).save(file, quality=90)
         usual = torch.utils.data.DataLoader(EachTime(files), batch, shuffle=True)
-        stored = shrunk(files, 256, folder, say=lambda line: None)
+        stored = shrunk(files, 256, folder, say=lambda line: None).pixels
         split = Split(
             stored, torch.zeros(n, dtype=torch.long), torch.arange(n), IMAGENET_MEAN, IMAGENET_STD, crop=224
         )

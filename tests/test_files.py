@@ -1,14 +1,19 @@
 """Images as files: reading any of them, the shrunk store, lists and class folders."""
 
+import io
+import json
+import os
+import re
+import struct
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import EpsImagePlugin, Image
 
-from dhida_lib.data import batches, files, load_dataset, protocols
+from dhida_lib.data import batches, files, images, load_dataset, protocols
 from dhida_lib.data.files import list_images, read_image, read_list, shrunk
 from dhida_lib.data.splits import Split
 
@@ -93,11 +98,130 @@ def test_what_is_no_image_is_named(tmp_path, monkeypatch):
         with pytest.raises(ValueError, match=rf"{name} is no image that can be read"):
             read_image(tmp_path / name, 8)
     Image.fromarray(picture()).save(tmp_path / "big.png")
-    monkeypatch.setattr(files, "_BIG", 2000)
-    with pytest.raises(ValueError, match=r"big.png has 60×40 pixels, more than 2,000"):
+    monkeypatch.setattr(images, "_MOST", 60 * 40 * 16 - 1)
+    monkeypatch.setattr(Image.Image, "load", lambda image: pytest.fail("the header says enough"))
+    with pytest.raises(ValueError, match=r"big.png is no image that can be read: it has 60×40 pixels, which"):
         read_image(tmp_path / "big.png", 8)
     with pytest.raises(ValueError, match="`side` must be a positive integer"):
         read_image(tmp_path / "big.png", 0)
+
+
+def test_tags_that_do_not_matter_stop_nothing(tmp_path):
+    """A malformed resolution or maker is no reason to refuse a picture; which way is up is still read."""
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F], exif[0x011A] = 6, "M", 72.0
+    whole = exif.tobytes()
+    Image.fromarray(picture(40, 40)).save(tmp_path / "whole.jpg", exif=whole)
+    turned = read_image(tmp_path / "whole.jpg", 40)
+    for at, value in ((17, 0), (41, 13), (43, 2)):  # maker: no type; resolution: a type, a count that lie
+        odd = bytearray(whole)
+        odd[at] = value
+        Image.fromarray(picture(40, 40)).save(tmp_path / "odd.jpg", exif=bytes(odd))
+        assert (read_image(tmp_path / "odd.jpg", 40) == turned).all()
+
+
+def with_odd_orientation(file):
+    """A TIFF file whose tag for orientation holds text."""
+    made = io.BytesIO()
+    Image.fromarray(picture()).save(made, "TIFF", tiffinfo={0x0112: 6})
+    raw = bytearray(made.getvalue())
+    (start,) = struct.unpack("<I", raw[4:8])
+    (count,) = struct.unpack("<H", raw[start : start + 2])
+    tags = [start + 2 + 12 * i for i in range(count)]
+    (orientation,) = (at for at in tags if raw[at : at + 2] == b"\x12\x01")
+    raw[orientation + 2] = 2
+    file.write_bytes(raw)
+
+
+def test_an_odd_orientation_is_named(tmp_path):
+    with_odd_orientation(tmp_path / "odd.tif")
+    with pytest.raises(ValueError, match=r"odd\.tif is no image that can be read: its EXIF says which way"):
+        read_image(tmp_path / "odd.tif", 8)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+@pytest.mark.parametrize("suffix", ["png", "jpg", "gif", "bmp", "webp", "tif"])
+def test_damage_is_a_picture_or_one_error(tmp_path, suffix):
+    """200 random damages of each format: nothing else ever comes out."""
+    rng = np.random.default_rng(5)
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F], exif[0x011A] = 6, "Maker", 72.0
+    made = io.BytesIO()
+    kind = {"jpg": "JPEG", "tif": "TIFF"}.get(suffix, suffix)
+    about = {} if suffix in ("gif", "bmp") else {"exif": exif}
+    Image.fromarray(picture(12, 16)).save(made, kind, **about)
+    whole = made.getvalue()
+    file = tmp_path / f"odd.{suffix}"
+    for _ in range(200):
+        raw = bytearray(whole[: len(whole) if rng.random() < 0.8 else rng.integers(len(whole))])
+        for at in rng.integers(0, len(raw) or 1, 3)[: len(raw)]:
+            raw[at] = rng.choice([0, 1, 2, 5, 12, 13, 255, rng.integers(256)])
+        file.write_bytes(raw)
+        said = ""
+        try:
+            assert read_image(file, 8).shape == (3, 8, 8)
+        except ValueError as error:
+            said = str(error)
+        assert not said or f"odd.{suffix} is no image that can be read: " in said
+
+
+def test_no_other_program_is_started(tmp_path, monkeypatch):
+    """An EPS called holiday.jpg is a program that Pillow hands to Ghostscript."""
+    started = []
+    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", lambda *a, **k: started.append(a))
+    Image.fromarray(picture()).save(tmp_path / "holiday.jpg", "EPS")
+    with pytest.raises(ValueError, match=r"holiday\.jpg .*: it is none of JPEG, PNG, BMP, GIF, TIFF, WEBP"):
+        read_image(tmp_path / "holiday.jpg", 8)
+    assert not started
+    for kind in ("PPM", "ICO", "PCX", "TGA", "SGI"):
+        Image.fromarray(picture()).save(tmp_path / "other.png", kind)
+        with pytest.raises(ValueError, match="it is none of"):
+            read_image(tmp_path / "other.png", 8)
+    Image.fromarray(picture()).save(tmp_path / "really-a-png.jpg", "PNG")
+    assert (read_image(tmp_path / "really-a-png.jpg", 40)[:, 0, 0] == picture()[0, 10]).all()
+
+
+PEAK = """
+import resource, sys
+from dhida_lib.data.files import read_image
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+before = peak()
+for file in sys.argv[1:]:
+    read_image(file, 64)
+print(peak() - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no `resource` module")
+def test_memory_is_bounded(tmp_path):
+    """16 bits and transparency once took 34 and 16 bytes a pixel beside what decoding takes."""
+    pixels = 5000 * 5000
+    deep = Image.fromarray(np.full((5000, 5000), 3000, np.uint16))
+    deep.save(tmp_path / "deep.png", compress_level=1)
+    Image.new("LA", (5000, 5000), (7, 99)).save(tmp_path / "clear.png", compress_level=1)
+    command = [sys.executable, "-c", PEAK, *(str(tmp_path / name) for name in ("clear.png", "deep.png"))]
+    took = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    assert took < 14 * pixels, f"{took / pixels:.1f} bytes a pixel"
+
+
+def test_tiles_change_nothing(tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    rgba = rng.integers(0, 256, (50, 70, 4), dtype=np.uint8)
+    Image.fromarray(rgba).save(tmp_path / "clear.png")
+    Image.fromarray(rng.integers(0, 65536, (50, 70), dtype=np.uint16)).save(tmp_path / "deep.png")
+    Image.fromarray(rng.random((50, 70)).astype(np.float32)).save(tmp_path / "float.tif")
+    names = ("clear.png", "deep.png", "float.tif")
+    whole = [read_image(tmp_path / name, 20) for name in names]
+    monkeypatch.setattr(images, "_TILE", 16)
+    for name, before in zip(names, whole, strict=True):
+        assert (read_image(tmp_path / name, 20) == before).all()
+
+
+def test_names_for_messages():
+    assert images.printable("caf\u00e9 1.jpg") == "caf\u00e9 1.jpg"
+    assert images.printable("a\n\x1b[2Jb\udcff") == r"a\n\x1b[2Jb\udcff"
+    assert images.printable(os.fsencode("b.png")) == "b.png"
 
 
 # ---- the store ----
@@ -113,19 +237,21 @@ def made(folder, names):
 def test_the_store_is_made_once(tmp_path, cache):
     paths = made(tmp_path / "in", [f"{i}.png" for i in range(5)])
     told = []
-    x = shrunk(paths, 16, say=told.append)
+    x, kept, skipped = shrunk(paths, 16, say=told.append)
     assert x.shape == (5, 3, 16, 16)
+    assert kept.tolist() == [0, 1, 2, 3, 4]
+    assert skipped == {}
     for row, path in zip(x, paths, strict=True):
         assert (row.numpy() == read_image(path, 16)).all()
     assert "5 images at 16 pixels take 0.00 MB" in told[0]
     before = sorted(cache.iterdir())
-    assert torch.equal(shrunk(paths, 16, say=told.append), x)
+    assert torch.equal(shrunk(paths, 16, say=told.append).pixels, x)
     assert len(told) == 1
     assert sorted(cache.iterdir()) == before
     assert len(before) == 2
     shrunk(paths[:3], 16, say=told.append)  # other images, another store
     Image.fromarray(picture(50, 50)).save(paths[0])
-    assert not torch.equal(shrunk(paths, 16, say=told.append), x)  # a changed image is read again
+    assert not torch.equal(shrunk(paths, 16, say=told.append).pixels, x)  # a changed image is read again
     assert len(told) == 3
 
 
@@ -143,19 +269,108 @@ def test_a_damaged_store_is_refused(tmp_path, cache):
         shrunk(paths, 8)
 
 
-def test_a_bad_image_leaves_nothing_behind(tmp_path, cache, monkeypatch):
+def test_a_bad_image_is_left_out_and_named(tmp_path, cache):
+    paths = made(tmp_path / "in", [f"{i}.png" for i in range(6)])
+    paths[1].write_text("no image")
+    with_odd_orientation(paths[4])
+    for _ in range(2):  # when the store is made, and when it is found
+        told = []
+        x, kept, skipped = shrunk(paths, 8, say=told.append)
+        assert kept.tolist() == [0, 2, 3, 5]
+        for row, path in zip(x, (paths[i] for i in kept), strict=True):
+            assert (row.numpy() == read_image(path, 8)).all()
+        assert list(skipped) == [1, 4]
+        assert "1.png is no image that can be read" in skipped[1]
+        assert [line for line in told if "left out" in line] == [f"left out: {skipped[i]}" for i in (1, 4)]
+    Image.fromarray(picture()).save(paths[1])  # mended: read again
+    assert shrunk(paths, 8, say=told.append).kept.tolist() == [0, 1, 2, 3, 5]
+
+
+def test_the_card_of_a_store_is_hashed(tmp_path, cache):
+    """Another row left out, and every label behind it would belong to another image."""
     paths = made(tmp_path / "in", [f"{i}.png" for i in range(4)])
-    paths[2].write_text("no image")
-    with pytest.raises(ValueError, match=r"2.png is no image"):
+    paths[1].write_text("no image")
+    shrunk(paths, 8, say=lambda line: None)
+    (card,) = cache.glob("*.json")
+    text = card.read_text()
+    for odd in (text.replace('"1": "', '"2": "'), text.replace('"skipped"', '"sk1pped"'), "[1]", "{}", "{"):
+        assert odd != text
+        card.write_text(odd)
+        with pytest.raises(ValueError, match=r"is damaged or incomplete. Remove it"):
+            shrunk(paths, 8, say=lambda line: None)
+    card.write_text(text)
+    assert shrunk(paths, 8, say=lambda line: None).kept.tolist() == [0, 2, 3]
+
+
+def test_a_store_without_images_is_none(tmp_path, cache, monkeypatch):
+    paths = made(tmp_path / "in", [f"{i}.png" for i in range(3)])
+    for path in paths:
+        path.write_text("no image")
+    with pytest.raises(ValueError, match=r"None of 3 images can be read. The first: .*0\.png is no image"):
         shrunk(paths, 8, say=lambda line: None)
     assert list(cache.iterdir()) == []
     with pytest.raises(FileNotFoundError, match=r"There is no image .*9\.png"):
         shrunk([*paths, tmp_path / "9.png"], 8)
+    with pytest.raises(FileNotFoundError, match=r"There is no image a\\x00b\.png"):
+        shrunk(["a\0b.png"], 8)
     with pytest.raises(ValueError, match="`files` must be at least one image"):
         shrunk([], 8)
+    for wrong in (0, -1, "2"):
+        with pytest.raises(ValueError, match="`workers` must be a positive integer"):
+            shrunk(paths, 8, workers=wrong)
+    with pytest.raises(ValueError, match=r"has only .* GB free"):
+        shrunk(paths, 2**31 - 1, say=lambda line: None)
     monkeypatch.setattr(files.shutil, "disk_usage", lambda folder: type("Free", (), {"free": 5}))
     with pytest.raises(ValueError, match=r"has only 0\.00 MB free"):
         shrunk(paths[:1], 8, say=lambda line: None)
+
+
+@pytest.mark.parametrize("trouble", [OSError(5, "Input/output error"), MemoryError()])
+def test_a_store_does_not_remember_the_systems_trouble(tmp_path, cache, monkeypatch, trouble):
+    paths = made(tmp_path / "in", [f"{i}.png" for i in range(3)])
+    plain = images._turned
+
+    def fails(image):
+        if image.height == 31:  # 1.png
+            raise trouble
+        return plain(image)
+
+    monkeypatch.setattr(images, "_turned", fails)
+    with pytest.raises(ValueError, match=r"1\.png is no image that can be read: "):
+        shrunk(paths, 8, say=lambda line: None)
+    assert list(cache.iterdir()) == []
+    monkeypatch.setattr(images, "_turned", plain)
+    assert len(shrunk(paths, 8, say=lambda line: None).pixels) == 3
+
+
+def test_many_that_are_left_out_are_counted(tmp_path, cache):
+    paths = made(tmp_path / "in", [f"{i:02}.png" for i in range(14)])
+    for path in paths[1:]:
+        path.write_text("no image")
+    told = []
+    shrunk(paths, 8, say=told.append)
+    assert sum("is no image" in line for line in told) == 10
+    assert "left out: 3 more, which" in told[-1]
+    (card,) = cache.glob("*.json")
+    assert str(card) in told[-1]
+    assert list(json.loads(card.read_text())["skipped"]) == [str(i) for i in range(1, 14)]
+
+
+@pytest.mark.skipif(sys.platform in ("darwin", "win32"), reason="all names are Unicode there")
+def test_a_name_that_is_not_utf8_is_left_out_and_named(tmp_path, cache):
+    paths = made(tmp_path / "in", ["a.png", "b.png"])
+    odd = tmp_path / "in" / os.fsdecode(b"caf\xe9.png")
+    paths[1].rename(odd)
+    assert list_images(tmp_path / "in") == [paths[0], odd]
+    match = r"caf\\udce9\.png is no image that can be read: its name is not UTF-8; rename it"
+    with pytest.raises(ValueError, match=match):
+        read_image(odd, 8)
+    told = []
+    x, kept, skipped = shrunk([odd, paths[0]], 8, say=told.append)
+    assert kept.tolist() == [1]
+    assert re.search(match, skipped[0])
+    assert (x[0].numpy() == read_image(paths[0], 8)).all()
+    "".join(told).encode()  # can be written anywhere
 
 
 def test_the_store_says_its_size_on_standard_error(tmp_path, capsys):
@@ -242,6 +457,38 @@ def test_lists_are_the_split(tmp_path, monkeypatch, name, classes, single):
         load_dataset(name, tmp_path / name, protocol="any-size")
 
 
+def test_lists_without_what_cannot_be_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "_SIDE", 8)
+    monkeypatch.setattr(files, "_CROP", 6)
+    sizes = {"test": 5, "train": 7, "database": 4}
+    lines = lists(tmp_path, sizes, 21, single=False)
+    whole = load_dataset("nus-wide-21", tmp_path, protocol="any-size")
+    bad = [lines["test"][1].split()[0], lines["train"][3].split()[0]]
+    for name in bad:
+        (tmp_path / name).write_text("no image")
+    data = load_dataset("nus-wide-21", tmp_path, protocol="any-size")
+    assert (len(data.query), len(data.train), len(data.database)) == (4, 6, 10)
+    assert data.protocol_record()["source"] == "list files, without 2 that cannot be read"
+    for part, split, before in zip(
+        ("test", "train", "database"),
+        (data.query, data.train, data.database),
+        (whole.query, whole.train, whole.database),
+        strict=True,
+    ):
+        left = [line.split() for line in lines[part] if line.split()[0] not in bad]
+        assert set(split.indices.tolist()) < set(before.indices.tolist())  # still rows of all images
+        for i, (path, *labels) in enumerate(left):
+            assert split.labels[i].tolist() == [int(x) for x in labels]
+            assert (split.picture(i) == read_image(tmp_path / path, 8).transpose(1, 2, 0)).all()
+    exact = {**sizes, "database": 11}, False, "there"  # as the field's lists are: of known sizes
+    with pytest.raises(ValueError, match=r"2 of the listed images cannot be read\. Get them again, or use "):
+        files._from_lists("nus-wide-21", tmp_path, 0, "lists", None, files.NUS_WIDE_CLASSES, *exact)
+    for line in lines["test"]:
+        (tmp_path / line.split()[0]).write_text("no image")
+    with pytest.raises(ValueError, match=r"test\.txt: none of its images can be read"):
+        load_dataset("nus-wide-21", tmp_path, protocol="any-size")
+
+
 def test_several_labels_are_refused_where_there_must_be_one(tmp_path):
     lists(tmp_path, {"test": 2, "train": 2, "database": 2}, 100, single=False)
     with pytest.raises(ValueError, match="must have one label"):
@@ -256,6 +503,7 @@ def test_several_labels_are_refused_where_there_must_be_one(tmp_path):
         ("a.jpg 1 0 2", "line 3: labels must be 0 or 1"),
         ("a.jpg 0 0 0", "line 3: labels must be 0 or 1, and at least one of them 1"),
         ("x.jpg 1 0 0", "line 3: x.jpg stands in the list twice"),
+        ("a\0b.jpg 1 0 0", r"line 3: a\\x00b.jpg is no file's name"),
     ],
 )
 def test_a_wrong_line_is_named(tmp_path, line, match):
@@ -267,6 +515,9 @@ def test_a_wrong_line_is_named(tmp_path, line, match):
         read_list(tmp_path / "none.txt", 3)
     file.write_text("\n")
     with pytest.raises(ValueError, match="is empty"):
+        read_list(file, 3)
+    file.write_bytes(b"x.jpg 1 0 0\ncaf\xe9.jpg 1 0 0\n")
+    with pytest.raises(ValueError, match=r"train\.txt is no list: byte 15 is not UTF-8 text"):
         read_list(file, 3)
 
 
@@ -292,6 +543,34 @@ def test_class_folders(tmp_path, small):
         assert data.class_names[int(data.query.labels[i])] == path.split("/")[0]
         assert (data.query.picture(i) == read_image(tmp_path / "in" / path, 16).transpose(1, 2, 0)).all()
     assert not set(data.query.indices.tolist()) & set(data.database.indices.tolist())
+
+
+def test_class_folders_without_what_cannot_be_read(tmp_path, small, capsys):
+    order = [f"{c}/{i}.png" for c in ("cat", "dog", "emu") for i in range(6)]
+    root = tmp_path / "in"
+    made(root, order)
+    (root / order[0]).write_text("no image")
+    with_odd_orientation(root / order[8])
+    data = load_dataset("folder", root, seed=3, image_size=14)
+    assert (len(data.query), len(data.train), len(data.database)) == (3, 6, 13)
+    assert data.protocol_record()["source"] == "image files, without 2 that cannot be read"
+    said = capsys.readouterr().err
+    assert "cat/0.png is no image" in said
+    assert "dog/2.png is no image" in said
+    seen = set()
+    for split in (data.query, data.train, data.database):
+        for i, row in enumerate(split.indices.tolist()):
+            assert data.class_names[int(split.labels[i])] == order[row].split("/")[0]
+            assert (split.picture(i) == read_image(root / order[row], 16).transpose(1, 2, 0)).all()
+            seen.add(row)
+    assert seen == set(range(18)) - {0, 8}
+    for i in range(1, 5):
+        (root / f"cat/{i}.png").write_text("no image")
+    with pytest.raises(ValueError, match="needs 3 images of each class, but class 'cat' has only 1"):
+        load_dataset("folder", root, seed=3, image_size=14)
+    for wrong in (0, "14", True):
+        with pytest.raises(ValueError, match="`image_size` must be a positive integer"):
+            load_dataset("folder", root, image_size=wrong)
 
 
 def test_class_folders_that_come_split(tmp_path, small):
@@ -404,5 +683,5 @@ def test_a_killed_store_is_made_again(tmp_path, cache):
     done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True)
     assert done.returncode == 9
     assert not list(cache.glob("*.json"))
-    x = shrunk(paths, 8, say=lambda line: None)
+    x = shrunk(paths, 8, say=lambda line: None).pixels
     assert (x[2].numpy() == read_image(paths[2], 8)).all()

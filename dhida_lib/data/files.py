@@ -8,22 +8,24 @@ one file, which is mapped into memory: later epochs copy bytes, and sets larger 
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import shutil
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from dhida_lib._files import read_json, sha256, write_json
-from dhida_lib._validate import bad, positive_int
+from dhida_lib._files import read_card, sha256, write_card
+from dhida_lib._validate import bad, positive_int, seed_int
 from dhida_lib.data.cifar import IMAGENET_MEAN, IMAGENET_STD
+from dhida_lib.data.images import printable, read_image
 from dhida_lib.data.paths import dataset_folder
 from dhida_lib.data.protocols import Protocol, get_protocol, split_rows
 from dhida_lib.data.splits import RetrievalData, Split
@@ -32,6 +34,7 @@ __all__ = [
     "IMAGE_SUFFIXES",
     "NUS_WIDE_CLASSES",
     "STORED_PER_CUT",
+    "Shrunk",
     "list_images",
     "load_folder",
     "load_imagenet100",
@@ -54,58 +57,25 @@ _SIDE, _CROP = 256, 224  # the field's: shorter side 256, then a square of 224
 STORED_PER_CUT = _SIDE / _CROP
 """How much larger images are stored than the square that is cut from them."""
 
-_BIG = 178_000_000  # pixels; more is a mistake or an attack, and PIL's limit
 _CHECKED = 4 << 30  # bytes that are hashed in a few seconds
 _BLOCK = 256  # images between two looks at the clock, and two writes
+_NAMED = 10  # images left out that are named one by one
 
 
-def read_image(file: str | os.PathLike[str], side: int) -> NDArray[np.uint8]:
-    """Read an image file as a square in colour: the shorter side becomes ``side``, the middle is kept.
+class Shrunk(NamedTuple):
+    """What `shrunk` gives.
 
-    Turned as its EXIF says; of an animation the first picture; CMYK, grey, palettes and 16 bits become RGB of
-    8 bits; what is transparent lies on white.
+    Attributes:
+        pixels: the images that can be read (uint8, m×3×side×side), not to be written to.
+        kept: which of the files they are: positions, ascending (int64, m).
+        skipped: position of each other file → why it cannot be read, with its name.
 
-    Args:
-        file: the image.
-        side: side of the square in pixels.
-
-    Returns:
-        Bytes (uint8, 3×side×side).
-
-    Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if it is no image, damaged, or has more than 178 million pixels; the message names it.
-
-    Source: §4.1; used in Chapters 16 and 18.
+    Source: ours; used in Chapters 16 and 18.
     """
-    positive_int("side", side)
-    if not Path(file).is_file():
-        raise FileNotFoundError(f"There is no image {file}.")
-    try:
-        with Image.open(file) as image:
-            if image.width * image.height > _BIG:
-                size = f"{image.width}×{image.height}"
-                raise ValueError(f"{file} has {size} pixels, more than {_BIG:,}. Make it smaller first.")
-            image.draft("RGB", (2 * side, 2 * side))  # JPEG: decode at a fraction of the size
-            picture = _rgb(ImageOps.exif_transpose(image))
-    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{file} is no image that can be read: {error}") from error
-    return np.asarray(ImageOps.fit(picture, (side, side), Image.Resampling.BILINEAR)).transpose(2, 0, 1)
 
-
-def _rgb(image: Image.Image) -> Image.Image:
-    """Any of PIL's modes as RGB."""
-    if image.mode[0] in "IF":  # grey of 16 or 32 bits, or floating
-        values = np.nan_to_num(np.asarray(image).astype(np.float64))
-        tops = (1.0, 255.0, 65535.0) if image.mode == "F" else (255.0, 65535.0)  # only "I;16" says its white
-        fits = [top for top in tops if values.max(initial=0) <= top]
-        top = 65535.0 if image.mode.startswith("I;16") or not fits else fits[0]
-        image = Image.fromarray((values.clip(0, top) * (255 / top)).round().astype(np.uint8))
-    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(white, image).convert("RGB")
-    return image.convert("RGB")
+    pixels: Tensor
+    kept: Tensor
+    skipped: dict[int, str]
 
 
 def shrunk(
@@ -114,26 +84,28 @@ def shrunk(
     cache: str | os.PathLike[str] | None = None,
     workers: int | None = None,
     say: Callable[[str], object] | None = None,
-) -> Tensor:
+) -> Shrunk:
     """All images as squares of one size, made once and kept in a file that is mapped into memory.
 
-    The size is said before the file is made. It is written beside its place and moved when whole, with a JSON
-    file that holds its SHA-256, which is checked when it is opened (of a file over 4 GB only the size); it is
-    made again when the images' names, sizes or times change.
+    A file that is no image that can be read is left out, and named each time. The size is said before the
+    store is made. It is written beside its place and moved when whole, with a JSON file that holds its
+    SHA-256, which is checked when it is opened (of a store over 4 GB only the size), and what was left out;
+    it is made again when the images' names, sizes or times change.
 
     Args:
         files: the images.
         side: side in pixels.
-        cache: folder of such files; None is ``$DHIDA_CACHE``, or else ``~/.cache/dhida``.
+        cache: folder of such stores; None is ``$DHIDA_CACHE``, or else ``~/.cache/dhida``.
         workers: threads that read; None: as many as cores.
         say: told what happens; None prints to standard error.
 
     Returns:
-        Bytes (uint8, n×3×side×side), not to be written to.
+        The pixels, which of the files they are, and what was left out.
 
     Raises:
         FileNotFoundError: if an image is missing.
-        ValueError: if an image cannot be read, the disk has too little room, or the file is damaged.
+        ValueError: if no image can be read, the system fails while it reads one, the disk has too little
+            room, or the store is damaged.
 
     Source: ours; used in Chapters 16 and 18.
     """
@@ -141,24 +113,45 @@ def shrunk(
     paths = [Path(f) for f in files]
     if not paths:
         raise bad("files", "none", "at least one image")
-    shape = (len(paths), 3, positive_int("side", side), side)
+    positive_int("side", side)
+    workers = (os.cpu_count() or 1) if workers is None else positive_int("workers", workers)
     folder = Path(cache or os.environ.get("DHIDA_CACHE") or Path.home() / ".cache" / "dhida").expanduser()
     target = folder / f"{_key(paths, side)}.bytes"
     card = target.with_suffix(".json")
-    need = int(np.prod(shape))
     if not card.is_file():
+        need = len(paths) * 3 * side**2
         folder.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(folder).free
         say(f"{len(paths):,} images at {side} pixels take {_size(need)} in {target}")
         if need > free:
             raise ValueError(f"{folder} has only {_size(free)} free. Set DHIDA_CACHE to a folder with more.")
-        digest = _shrink(paths, side, target, workers, say)
-        write_json(card, {"format": "dhida-images", "shape": shape, "sha256": digest})
-    written = read_json(card)
-    good = target.is_file() and target.stat().st_size == need and written.get("shape") == list(shape)
-    if not good or (need <= _CHECKED and sha256(target) != written["sha256"]):
+        digest, failed = _shrink(paths, side, target, workers, say)
+        shape = [len(paths) - len(failed), 3, side, side]
+        write_card(card, {"format": "dhida-images", "shape": shape, "sha256": digest, "skipped": failed})
+    skipped = _skipped(target, card, len(paths), side)
+    for reason in list(skipped.values())[:_NAMED]:
+        say(f"left out: {reason}")
+    if len(skipped) > _NAMED:
+        say(f"left out: {len(skipped) - _NAMED:,} more, which {card} names")
+    kept = torch.tensor([i for i in range(len(paths)) if i not in skipped])
+    pixels = torch.from_file(str(target), shared=False, size=len(kept) * 3 * side**2, dtype=torch.uint8)
+    return Shrunk(pixels.view(len(kept), 3, side, side), kept, skipped)
+
+
+def _skipped(target: Path, card: Path, count: int, side: int) -> dict[int, str]:
+    """Which of ``count`` files a store lacks, after a look whether it is whole."""
+    try:
+        written = read_card(card)
+        skipped = {int(at): str(reason) for at, reason in written.get("skipped", {}).items()}
+        shape = [count - len(skipped), 3, side, side]
+        size = math.prod(shape)
+        whole = written.get("shape") == shape and target.is_file() and target.stat().st_size == size
+        good = whole and (size > _CHECKED or sha256(target) == written["sha256"])
+    except (ValueError, KeyError, AttributeError):
+        good = False
+    if not good:
         raise ValueError(f"{target} is damaged or incomplete. Remove it and {card.name}; it is made again.")
-    return torch.from_file(str(target), shared=False, size=need, dtype=torch.uint8).view(shape)
+    return skipped
 
 
 def _size(count: int) -> str:
@@ -172,34 +165,53 @@ def _key(paths: Sequence[Path], side: int) -> str:
     for path in paths:
         try:
             state = path.stat()
-        except OSError as error:
-            raise FileNotFoundError(f"There is no image {path}.") from error
-        digest.update(f"\n{path.absolute()}\t{state.st_size}\t{state.st_mtime_ns}".encode())
+        except (OSError, ValueError) as error:  # a NUL in a name is a ValueError
+            raise FileNotFoundError(f"There is no image {printable(path)}.") from error
+        digest.update(os.fsencode(f"\n{path.absolute()}\t{state.st_size}\t{state.st_mtime_ns}"))
     return digest.hexdigest()[:24]
 
 
 def _shrink(
-    paths: Sequence[Path], side: int, target: Path, workers: int | None, say: Callable[[str], object]
-) -> str:
-    """Write all images to ``target``, whole or not at all; return the SHA-256."""
+    paths: Sequence[Path], side: int, target: Path, workers: int, say: Callable[[str], object]
+) -> tuple[str, dict[int, str]]:
+    """Write all images to ``target``, whole or not at all; return the SHA-256, and what cannot be read."""
+
+    def read(path: Path) -> NDArray[np.uint8] | str:
+        try:
+            return read_image(path, side)
+        except ValueError as error:
+            if _of_the_system(error.__cause__):  # may go another way tomorrow: a store must not remember it
+                raise
+            return str(error)
+
     digest = hashlib.sha256()
+    skipped: dict[int, str] = {}
     part = target.with_name(f"{target.name}.{os.getpid()}.part")
     try:
-        with part.open("wb") as out, ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+        with part.open("wb") as out, ThreadPoolExecutor(workers) as pool:
             for first in range(0, len(paths), _BLOCK):
                 if first and first % (40 * _BLOCK) == 0:
                     say(f"{first:,} of {len(paths):,} images")
-                block = pool.map(lambda path: read_image(path, side), paths[first : first + _BLOCK])
-                for image in block:
+                for at, image in enumerate(pool.map(read, paths[first : first + _BLOCK]), start=first):
+                    if isinstance(image, str):
+                        skipped[at] = image
+                        continue
                     content = image.tobytes()
                     digest.update(content)
                     out.write(content)
             out.flush()
             os.fsync(out.fileno())
+        if len(skipped) == len(paths):
+            raise ValueError(f"None of {len(paths):,} images can be read. The first: {skipped[0]}")
         os.replace(part, target)
     finally:
         part.unlink(missing_ok=True)
-    return digest.hexdigest()
+    return digest.hexdigest(), skipped
+
+
+def _of_the_system(error: BaseException | None) -> bool:
+    """Did the system fail (rights, disk, memory), not the picture? Pillow's own OSErrors have no number."""
+    return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno is not None)
 
 
 def list_images(folder: str | os.PathLike[str]) -> list[Path]:
@@ -235,8 +247,8 @@ def read_list(file: str | os.PathLike[str], classes: int) -> tuple[list[str], ND
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: for a line that is not a path and C labels of 0 or 1, at least one of them 1, or a path
-            that stands twice; the message names file and line.
+        ValueError: if the file is not UTF-8 text, or for a line that is not a path and C labels of 0 or 1, at
+            least one of them 1, or a path that stands twice; the message names file and line.
 
     Source: §4.1; used in Chapter 16.
     """
@@ -246,7 +258,11 @@ def read_list(file: str | os.PathLike[str], classes: int) -> tuple[list[str], ND
     paths: list[str] = []
     seen: set[str] = set()
     rows = []
-    for number, line in enumerate(Path(file).read_text(encoding="utf-8").splitlines(), start=1):
+    try:
+        lines = Path(file).read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{file} is no list: byte {error.start:,} is not UTF-8 text.") from error
+    for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         path, *labels = line.split()
@@ -255,8 +271,10 @@ def read_list(file: str | os.PathLike[str], classes: int) -> tuple[list[str], ND
             raise ValueError(f"{where}: {classes} labels must follow the path, but there are {len(labels)}.")
         if not set(labels) <= {"0", "1"} or "1" not in labels:
             raise ValueError(f"{where}: labels must be 0 or 1, and at least one of them 1.")
+        if "\0" in path:
+            raise ValueError(f"{where}: {printable(path)} is no file's name.")
         if path in seen:
-            raise ValueError(f"{where}: {path} stands in the list twice.")
+            raise ValueError(f"{where}: {printable(path)} stands in the list twice.")
         seen.add(path)
         paths.append(path)
         rows.append([label == "1" for label in labels])
@@ -278,7 +296,7 @@ def _from_lists(
 ) -> RetrievalData:
     """Three lists and the images that they name; ``images`` says where to get those."""
     protocol = get_protocol(name, protocol)
-    if seed != 0:
+    if seed_int("seed", seed) != 0:
         raise bad("seed", seed, "0: the lists are the split")
     if image_size not in (None, _CROP):
         raise bad("image_size", image_size, f"None: images are cut to {_CROP} pixels")
@@ -292,22 +310,39 @@ def _from_lists(
                     f"{folder / part}.txt lists {got:,} images, {size:,} are expected. Use the whole list, "
                     "or protocol 'any-size' for one of your own."
                 )
-    order = list(dict.fromkeys(path for paths, _ in parts.values() for path in paths))
-    row = {path: i for i, path in enumerate(order)}
-    asked = set(parts["test"][0])
-    if both := asked & {path for part in ("train", "database") for path in parts[part][0]}:
-        raise ValueError(f"{folder}: {min(both)} is a query and stands in another list too.")
-    store = shrunk([folder / path for path in order], _SIDE)
-    splits = {}
     for part, (paths, multi_hot) in parts.items():
         if single and (many := np.flatnonzero(multi_hot.sum(axis=1) != 1)).size:
-            raise ValueError(f"{folder / part}.txt: {paths[many[0]]} must have one label.")
-        at = torch.tensor([row[path] for path in paths])
+            raise ValueError(f"{folder / part}.txt: {printable(paths[many[0]])} must have one label.")
+    asked = set(parts["test"][0])
+    if both := asked & {path for part in ("train", "database") for path in parts[part][0]}:
+        raise ValueError(f"{folder}: {printable(min(both))} is a query and stands in another list too.")
+    order = list(dict.fromkeys(path for paths, _ in parts.values() for path in paths))
+    store = shrunk([folder / path for path in order], _SIDE)
+    if store.skipped and protocol.official_split:
+        raise ValueError(
+            f"{len(store.skipped):,} of the listed images cannot be read. Get them again, or use protocol "
+            f"'any-size', which leaves them out. The first: {next(iter(store.skipped.values()))}"
+        )
+    place = {path: i for i, path in enumerate(order)}
+    splits = {}
+    for part, (paths, multi_hot) in parts.items():
+        at = torch.tensor([place[path] for path in paths])  # rows of all images
+        there = torch.isin(at, store.kept)
+        if not there.any():
+            raise ValueError(f"{folder / part}.txt: none of its images can be read.")
         labels = multi_hot.argmax(axis=1) if single else multi_hot
-        splits[part] = Split(store, labels, at, IMAGENET_MEAN, IMAGENET_STD, rows=at, crop=_CROP)
+        at, labels = at[there], labels[there.numpy()]
+        rows = torch.searchsorted(store.kept, at)  # rows of the store
+        splits[part] = Split(store.pixels, labels, at, IMAGENET_MEAN, IMAGENET_STD, rows=rows, crop=_CROP)
+    source = f"list files{_left_out(store)}"
     return RetrievalData(
-        name, protocol, 0, class_names, splits["train"], splits["test"], splits["database"], "list files"
+        name, protocol, 0, class_names, splits["train"], splits["test"], splits["database"], source
     )
+
+
+def _left_out(store: Shrunk) -> str:
+    """What a record must say of a set that is not whole."""
+    return f", without {len(store.skipped):,} that cannot be read" if store.skipped else ""
 
 
 def load_nus_wide(
@@ -362,16 +397,19 @@ def load_folder(
     """Load class folders of your own; see `dhida_lib.load_dataset` for the arguments and errors.
 
     Either ``root/<class>/…``, split by the seed, or ``root/train/<class>/…`` with ``root/val`` or
-    ``root/test``: then these ask, and the training part trains and is searched.
+    ``root/test``: then these ask, and the training part trains and is searched. A file that is no image that
+    can be read is named and left out, and the data's ``source`` says how many were.
 
     Returns:
-        The three splits; ``indices`` are rows of all images, in the order of class and name.
+        The three splits; ``indices`` are rows of all images, in the order of class and name, also of those
+        left out.
 
     Source: §4.1; used in Chapters 16 and 18.
     """
     found = get_protocol("folder", protocol)
     if root is None:
         raise bad("root", root, "the folder that holds one folder for each class")
+    crop = _CROP if image_size is None else positive_int("image_size", image_size)
     folder = Path(root).expanduser()
     if not folder.is_dir():
         raise FileNotFoundError(f"There is no folder {folder}.")
@@ -394,11 +432,19 @@ def load_folder(
     if len(tops) == 2 and not found.official_split:
         found = get_protocol("folder", "own-split") if protocol is None else found
     ids, mask = np.array(labels), np.array(test)
-    deal = split_rows(ids, found, seed, tuple(names), mask if found.official_split else None)
-    crop = image_size or _CROP
+
+    def deal(kept: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
+        tests = mask[kept] if found.official_split else None
+        return split_rows(ids[kept], found, seed, tuple(names), tests)
+
+    deal(np.arange(len(files)))  # are there enough? Before the long part
     store = shrunk(files, round(crop * STORED_PER_CUT))
+    kept = store.kept.numpy()
     splits = {}
-    for part, rows in deal.items():
+    for part, rows in deal(kept).items():
         at = torch.from_numpy(rows)
-        splits[part] = Split(store, ids[rows], at, IMAGENET_MEAN, IMAGENET_STD, rows=at, crop=crop)
-    return RetrievalData("folder", found, int(seed), tuple(names), source="image files", **splits)
+        splits[part] = Split(
+            store.pixels, ids[kept[rows]], store.kept[at], IMAGENET_MEAN, IMAGENET_STD, rows=at, crop=crop
+        )
+    source = f"image files{_left_out(store)}"
+    return RetrievalData("folder", found, int(seed), tuple(names), source=source, **splits)
