@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
-from dhida_lib._validate import choice
+from dhida_lib._validate import choice, instance, positive_int
 from dhida_lib.data.cifar import CIFAR10_CLASSES, IMAGENET_MEAN, IMAGENET_STD, load_cifar10
 from dhida_lib.data.fashion import FASHION_CLASSES, load_fashion_mini, load_fashion_mnist
 from dhida_lib.data.files import load_folder, load_imagenet100, load_nus_wide
@@ -82,4 +82,9 @@ def load_dataset(
 
     Source: §4.1; built in Chapter 2.
     """
-    return DATASETS[choice("name", name, DATASETS)](root, seed, protocol, image_size)
+    load = DATASETS[choice("name", name, DATASETS)]
+    if root is not None:
+        instance("root", root, (str, os.PathLike), "the path of a folder")
+    if image_size is not None:
+        positive_int("image_size", image_size)
+    return load(root, seed, protocol, image_size)

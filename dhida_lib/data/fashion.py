@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import io
 import json
+import math
 import os
+import zipfile
 import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from dhida_lib.data.paths import data_path, dataset_folder
@@ -42,6 +44,13 @@ FASHION_CLASSES = (
 FASHION_MEAN, FASHION_STD = (0.286,), (0.353,)
 """Mean and standard deviation of all pixels, where white is 1; fixed, so every split sees the same scale."""
 
+_MINI_ARRAYS: dict[str, tuple[str, tuple[int, ...]]] = {  # name → type, shape of one image's part
+    "images": ("uint8", (28, 28)),
+    "labels": ("uint8", ()),
+    "source_index": ("int32", ()),
+}
+_MOST_MINI = 1 << 24  # bytes of the file, and of each array in it: three times what the set has
+_MOST_IDX = 1 << 28  # bytes of an idx file: five times what Fashion-MNIST's largest has
 _IDX_FILES = {  # part → images, labels
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
     "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
@@ -101,18 +110,16 @@ def read_fashion_mini(root: str | os.PathLike[str] | None = None) -> dict[str, N
     try:
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
         size, content = int(manifest["bytes"]), str(manifest["content_sha256"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise ValueError(
             f"fashion-mini: {folder / 'manifest.json'} is damaged ({error!r}). {_MINI_ADVICE}"
         ) from error
-    raw = file.read_bytes()
     try:
-        with np.load(io.BytesIO(raw), allow_pickle=False) as npz:
-            arrays = {name: npz[name] for name in npz.files}
+        arrays = _read_arrays(file)
     except Exception as error:  # a damaged zip file can raise anything
         raise ValueError(
-            f"fashion-mini: {file} is damaged: it cannot be read ({error}); it has {len(raw):,} bytes, "
-            f"{size:,} are expected. {_MINI_ADVICE}"
+            f"fashion-mini: {file} is damaged: it cannot be read ({error}); it has {file.stat().st_size:,} "
+            f"bytes, {size:,} are expected. {_MINI_ADVICE}"
         ) from error
     came = content_sha256(arrays)
     if came != content:
@@ -120,6 +127,32 @@ def read_fashion_mini(root: str | os.PathLike[str] | None = None) -> dict[str, N
             f"fashion-mini: {file} is damaged or another file: the SHA-256 of its content is {came[:12]}…, "
             f"{content[:12]}… is expected. {_MINI_ADVICE}"
         )
+    return arrays
+
+
+def _read_arrays(file: Path) -> dict[str, NDArray[Any]]:
+    """The arrays of the shipped file; their heads are looked at before they are unpacked."""
+    if file.stat().st_size > _MOST_MINI:
+        raise ValueError(f"more than {_MOST_MINI:,} bytes")
+    arrays = {}
+    with zipfile.ZipFile(file) as archive:
+        if sorted(archive.namelist()) != [f"{name}.npy" for name in sorted(_MINI_ARRAYS)]:
+            raise ValueError(f"it must hold {', '.join(_MINI_ARRAYS)} and nothing else")
+        for name, (kind, each) in _MINI_ARRAYS.items():
+            with archive.open(f"{name}.npy") as member:
+                if npy.read_magic(member) != (1, 0):
+                    raise ValueError(f"{name} has another version of NumPy's format than 1.0")
+                shape, _, dtype = npy.read_array_header_1_0(member)
+            if (
+                dtype != kind
+                or shape[1:] != each
+                or not 0 <= math.prod(shape) <= _MOST_MINI // dtype.itemsize
+            ):
+                raise ValueError(f"{name} has shape {shape} of {dtype}")
+            with archive.open(f"{name}.npy") as member:
+                arrays[name] = npy.read_array(member, allow_pickle=False)
+    if len({len(array) for array in arrays.values()}) != 1:
+        raise ValueError("its arrays are not of one length")
     return arrays
 
 
@@ -148,32 +181,44 @@ def read_idx(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
     """Read one file in the idx format of MNIST, compressed with gzip or not.
 
     Args:
-        path: the file. Format: two zero bytes, 8 (unsigned bytes), the number of dimensions, each dimension
-            in four bytes (high byte first), then the numbers.
+        path: the file. Format: two zero bytes, 8 (unsigned bytes), the number of dimensions (1 to 4), each
+            dimension in four bytes (high byte first), then the numbers.
 
     Returns:
         An uint8 array in the file's shape.
 
     Raises:
-        ValueError: if the file is not of this format, is cut short or too long.
+        ValueError: if the file is not of this format, is cut short or too long, or says that it holds more
+            than 268 million numbers.
 
     Source: ours; used in Chapter 2.
     """
-    raw = Path(path).read_bytes()
-    try:
-        raw = gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw
-    except (OSError, EOFError, zlib.error) as error:
-        raise ValueError(f"{path} is damaged: {error}. {_FULL_ADVICE}") from error
-    start = 4 + 4 * raw[3] if len(raw) > 3 else 4
-    if len(raw) < start or raw[:3] != b"\0\0\x08":
-        raise ValueError(f"{path} is not an idx file of bytes: it starts with {raw[:4]!r}. {_FULL_ADVICE}")
-    shape = tuple(np.frombuffer(raw, ">u4", count=raw[3], offset=4).tolist())
-    if len(raw) - start != int(np.prod(shape)):
+    with Path(path).open("rb") as plain:
+        packed = plain.read(2) == b"\x1f\x8b"
+        plain.seek(0)
+        file = gzip.GzipFile(fileobj=plain) if packed else plain
+        try:
+            head = file.read(4)
+            dimensions = head[3] if len(head) == 4 else 0
+            sizes = file.read(4 * dimensions)
+            if head[:3] != b"\0\0\x08" or not 1 <= dimensions <= 4 or len(sizes) < 4 * dimensions:
+                raise ValueError(
+                    f"{path} is not an idx file of bytes: it starts with {head!r}. {_FULL_ADVICE}"
+                )
+            shape = tuple(np.frombuffer(sizes, ">u4").tolist())
+            expected = math.prod(shape)
+            if expected > _MOST_IDX:
+                raise ValueError(f"{path} says it holds {expected:,} bytes, more than {_MOST_IDX:,}.")
+            raw = file.read(expected + 1)  # one more shows that the file is too long
+        except (OSError, EOFError, zlib.error) as error:
+            raise ValueError(f"{path} is damaged: {error}. {_FULL_ADVICE}") from error
+    if len(raw) != expected:
+        least = "at least " if len(raw) > expected else ""
         raise ValueError(
-            f"{path} is damaged: {len(raw) - start:,} bytes after its head, {int(np.prod(shape)):,} are "
-            f"expected for shape {shape}. {_FULL_ADVICE}"
+            f"{path} is damaged: {least}{len(raw):,} bytes after its head, {expected:,} are expected for "
+            f"shape {shape}. {_FULL_ADVICE}"
         )
-    return np.frombuffer(raw, np.uint8, offset=start).reshape(shape)
+    return np.frombuffer(raw, np.uint8).reshape(shape)
 
 
 def read_fashion_mnist(

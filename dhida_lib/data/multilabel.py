@@ -15,10 +15,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dhida_lib._validate import bad
+from dhida_lib._validate import bad, positive_int
 from dhida_lib.data.fashion import FASHION_CLASSES, FASHION_MEAN, FASHION_STD, read_fashion_mini
 from dhida_lib.data.protocols import (
     Protocol,
+    class_ids,
     get_protocol,
     rank_in_class,
     seeded_bits,
@@ -49,8 +50,19 @@ def draw_canvases(
         Canvases (n×2h×2w), multi-hot labels (n×c), and the row of the garment in each cell (n×4: top left,
         top right, bottom left, bottom right; −1 where the cell is empty).
 
+    Raises:
+        ValueError: if a number is wrong, or a class does not occur.
+
     Source: ours; built in Chapter 2.
     """
+    labels = class_ids(labels)
+    positive_int("n", n)
+    if positive_int("classes", classes) < _CELLS:
+        raise bad("classes", classes, f"at least {_CELLS}")
+    if not np.array_equal(np.unique(labels), np.arange(classes)) or len(labels) != len(images):
+        raise bad(
+            "labels", f"{len(labels)} of them", f"a class of {classes} for each image, each at least once"
+        )
     bits = seeded_bits((n, 1 + classes + 2 * _CELLS), seed, stream)  # all that is random, one row per canvas
     count = (bits[:, 0] % _CELLS).astype(np.int64) + 1  # n: garments on the canvas, 1 … 4
     kinds = bits[:, 1 : 1 + classes].argsort(axis=1)[:, :_CELLS]  # n×4: different classes

@@ -8,15 +8,18 @@ here.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dhida_lib._validate import bad, choice, positive_int
+from dhida_lib._validate import bad, choice, instance, positive_int, whole
+from dhida_lib.labels import as_labels
 
 __all__ = [
     "PROTOCOLS",
     "Protocol",
+    "class_ids",
     "get_protocol",
     "rank_in_class",
     "seeded_bits",
@@ -236,7 +239,7 @@ def seeded_bits(shape: int | tuple[int, ...], seed: int, stream: int = 0) -> NDA
     """
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
         raise bad("seed", seed, "an integer ≥ 0")
-    bits = np.random.PCG64(np.random.SeedSequence((int(seed), stream)))
+    bits = np.random.PCG64(np.random.SeedSequence((int(seed), whole("stream", stream))))
     raw = bits.random_raw(int(np.prod(shape)))
     return np.asarray(raw, dtype=np.uint64).reshape(shape)
 
@@ -257,7 +260,29 @@ def seeded_order(n: int, seed: int, stream: int = 0) -> NDArray[np.int64]:
 
     Source: ours; used in Chapter 2.
     """
-    return np.argsort(seeded_bits(n, seed, stream), kind="stable").astype(np.int64)
+    return np.argsort(seeded_bits(whole("n", n), seed, stream), kind="stable").astype(np.int64)
+
+
+def class_ids(labels: Any) -> NDArray[np.int64]:
+    """Check that labels are class ids.
+
+    Args:
+        labels: class ids (n,), integers ≥ 0.
+
+    Returns:
+        The same as int64 (n,).
+
+    Raises:
+        ValueError: if they are something else.
+
+    Source: ours; used in Chapter 2.
+    """
+    ids = as_labels(labels).cpu()
+    if ids.ndim != 1:
+        raise bad("labels", f"shape {tuple(ids.shape)}", "class ids (n,)")
+    if len(ids) and ids.min() < 0:
+        raise bad("labels", int(ids.min()), "class ids ≥ 0")
+    return ids.numpy()
 
 
 def rank_in_class(labels: NDArray[np.integer]) -> NDArray[np.int64]:
@@ -271,6 +296,7 @@ def rank_in_class(labels: NDArray[np.integer]) -> NDArray[np.int64]:
 
     Source: ours; used in Chapter 2.
     """
+    labels = class_ids(labels)
     by_class = np.argsort(labels, kind="stable")
     grouped = labels[by_class]
     first = np.searchsorted(grouped, grouped)  # where the item's class begins
@@ -308,8 +334,18 @@ def split_rows(
 
     Source: §4.1; built in Chapter 2.
     """
+    labels = class_ids(labels)
+    instance("protocol", protocol, Protocol, "a Protocol")
     order = seeded_order(len(labels), seed)
-    classes = len(class_names) if class_names else int(labels.max()) + 1
+    most = int(labels.max(initial=0))
+    classes = len(class_names) if class_names else most + 1
+    if most >= (classes if class_names else max(len(labels), 1)):
+        raise bad("labels", f"{len(labels)} of them, up to {most}", "class ids, counted from 0")
+    if test_rows is not None:
+        instance("test_rows", test_rows, np.ndarray, "an array of True and False")
+        if test_rows.dtype != bool or test_rows.shape != labels.shape:
+            got = f"shape {test_rows.shape} of {test_rows.dtype}"
+            raise bad("test_rows", got, f"True or False for each of the {len(labels)} images")
     query, train = protocol.query_per_class, protocol.train_per_class
     if train is None:
         train = len(labels)

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from dhida_lib._validate import bad, choice, positive_int
-from dhida_lib.data.protocols import Protocol, split_rows
+from dhida_lib._validate import bad, choice, instance, positive_int, tensor
+from dhida_lib.data.protocols import Protocol, class_ids, split_rows
 from dhida_lib.labels import as_labels
 
 __all__ = ["AUGMENTATIONS", "RetrievalData", "Split", "assemble", "batches", "random_flip", "random_shift"]
@@ -64,17 +64,20 @@ class Split(Dataset[tuple[Tensor, "int | Tensor"]]):
         rows: Tensor | None = None,
         crop: int | None = None,
     ) -> None:
+        instance("pixels", pixels, Tensor, "a tensor of uint8 images n×C×H×W with C = 1 or 3")
         if pixels.dtype != torch.uint8 or pixels.ndim != 4 or pixels.shape[1] not in (1, 3):
             got = f"shape {tuple(pixels.shape)} of {pixels.dtype}"
             raise bad("pixels", got, "uint8 images n×C×H×W with C = 1 or 3")
         self.pixels = pixels  # n×C×H×W
         self.labels = as_labels(labels).to(pixels.device)  # n or n×c
-        self.indices = torch.as_tensor(indices, dtype=torch.int64, device=pixels.device)  # n or n×m
-        self.rows = None if rows is None else rows.to(pixels.device)  # n
-        n = len(pixels) if rows is None else len(rows)
+        self.indices = tensor("indices", indices).to(pixels.device, torch.int64)  # n or n×m
+        self.rows = None if rows is None else tensor("rows", rows).to(pixels.device, torch.int64)  # n
+        if self.rows is not None and self.rows.ndim != 1:
+            raise bad("rows", f"shape {tuple(self.rows.shape)}", "row numbers (n,)")
+        n = len(pixels) if self.rows is None else len(self.rows)
         for name, value in (("labels", self.labels), ("indices", self.indices)):
-            if len(value) != n:
-                raise bad(name, f"{len(value)} of them", f"as many as the {n} images")
+            if not value.ndim or len(value) != n:
+                raise bad(name, f"shape {tuple(value.shape)}", f"as many as the {n} images")
         for name, numbers in (("mean", mean), ("std", std)):
             if len(numbers) != pixels.shape[1]:
                 raise bad(name, numbers, f"{pixels.shape[1]} numbers, one per channel")
@@ -225,7 +228,7 @@ class Split(Dataset[tuple[Tensor, "int | Tensor"]]):
         return self.pixels[at if self.rows is None else self.rows[at]]
 
     def _positions(self, indices: Any) -> Tensor:
-        at = torch.as_tensor(list(indices) if isinstance(indices, range) else indices)
+        at = tensor("indices", indices, "a list of integers")
         if at.numel() == 0 and at.ndim == 1:
             return at.long()
         if at.ndim != 1 or at.dtype == torch.bool or at.is_floating_point() or at.is_complex():
@@ -361,11 +364,15 @@ def assemble(
 
     Source: §4.1; built in Chapter 2.
     """
-    images, ids = torch.from_numpy(pixels), torch.from_numpy(labels.astype(np.int64))
+    ids = class_ids(labels)
+    instance("pixels", pixels, np.ndarray, "an array of uint8 images n×C×H×W")
+    if len(ids) != len(pixels):
+        raise bad("labels", f"{len(ids)} of them", f"as many as the {len(pixels)} images")
+    images = torch.from_numpy(pixels)
     parts = {}
-    for part, rows in split_rows(labels, protocol, seed, class_names, test_rows).items():
+    for part, rows in split_rows(ids, protocol, seed, class_names, test_rows).items():
         at = torch.from_numpy(rows)
-        parts[part] = Split(images[at], ids[at], at, mean, std, image_size)
+        parts[part] = Split(images[at], ids[rows], at, mean, std, image_size)
     return RetrievalData(name, protocol, int(seed), class_names, source=source, **parts)
 
 
