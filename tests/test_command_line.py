@@ -166,7 +166,7 @@ def places(tmp_path_factory) -> dict[str, str]:
     (top / "made").mkdir()
     for name, content in CARDS.items():
         (top / "made" / f"{name}.json").write_bytes(content)
-    shutil.copy(model.with_suffix(".safetensors"), top / "made")
+    shutil.copy(top / json.loads(model.read_text())["file"], top / "made")
     for kind, path in (("model", model), ("record", record)):
         card = {k: v for k, v in json.loads(path.read_text()).items() if not k.startswith("card_")}
         for name, content in damaged(card, PARTS[kind]).items():
