@@ -1,44 +1,12 @@
-"""Wrong answers to the exercises of Chapter 6."""
+"""Wrong answers to the exercises of Chapter 6, and the sentence that each must get."""
 
 import torch
+from torch.nn import functional as F
 
 
 def products(A):
     flat = A.flatten(2)
-    return flat @ flat.transpose(1, 2)
-
-
-def improved(N, axis, keepdim=True):
-    return (N.amax(axis, keepdim=keepdim) + N.mean(axis, keepdim=keepdim)) / 2 - N
-
-
-def axis_of(reduce):
-    return 1 if reduce == "column" else 2
-
-
-def reshaped(A, reduce):
-    flat = A.flatten(2)
-    N = flat @ flat.reshape(len(A), -1, A.shape[1])
-    return improved(N, axis_of(reduce)).softmax(1).transpose(1, 2)
-
-
-def read(A, axis):
-    return improved(products(A), axis).softmax(1).transpose(1, 2)
-
-
-def positions(A, reduce):
-    flat = A.flatten(2)
-    N = flat.transpose(1, 2) @ flat
-    return improved(N, axis_of(reduce)).softmax(1).transpose(1, 2)
-
-
-def without_keepdim(A, reduce):
-    return improved(products(A), axis_of(reduce), keepdim=False).softmax(1).transpose(1, 2)
-
-
-def whole(A, reduce):
-    N = products(A)
-    return ((N.amax() + N.mean()) / 2 - N).softmax(1).transpose(1, 2)
+    return flat @ flat.mT
 
 
 def branch(A, X, beta):
@@ -46,37 +14,91 @@ def branch(A, X, beta):
 
 
 def tau_map(A, tau):
-    return (tau * products(A)).softmax(1).transpose(1, 2)
+    return (tau * products(A)).softmax(1).mT
 
+
+def cosine(A, dim=2, sign=-1):
+    unit = F.normalize(A.flatten(2), dim=dim)
+    return (sign * unit @ unit.mT).softmax(1).mT
+
+
+def divided(A, looked_at, looks):
+    length = A.flatten(2).norm(dim=2)
+    return (-products(A) / length[:, :, None] ** looked_at / length[:, None] ** looks).softmax(1).mT
+
+
+def careless(A, beta):
+    flat = A.reshape(-1, A.shape[2] * A.shape[3])
+    return beta * ((-(flat @ flat.T)).softmax(0).T @ flat).view_as(A) + A
+
+
+def cut_out(A, beta):
+    flat, n = A.reshape(-1, A.shape[2] * A.shape[3]), A.shape[1]
+    X = (-(flat @ flat.T)).softmax(0).T
+    return branch(A, torch.stack([X[n * k : n * k + n, n * k : n * k + n] for k in range(len(A))]), beta)
+
+
+def first_for_all(A, beta):
+    return branch(A, tau_map(A[:1], -1).expand(len(A), -1, -1), beta)
+
+
+def mean_for_all(A, beta):
+    return branch(A, tau_map(A.mean(0, keepdim=True), -1).expand(len(A), -1, -1), beta)
+
+
+def positions(A, beta):
+    flat = A.flatten(2)
+    return beta * (flat @ (-(flat.mT @ flat)).softmax(1)).view_as(A) + A
+
+
+REPORT = {
+    "prediction": "It goes to loud channels because their scores are negative.",
+    "plain": [0.81, 0.8, 0.79],
+    "changed": [0.18, 0.17, 0.19],
+    "conclusion": "It does so; nothing is shown for retrieval.",
+}
 
 WRONG = {
     "6.1": [
-        ("reshape instead of the transpose", reshaped),
-        ("the axes swapped", lambda A, reduce: read(A, 3 - axis_of(reduce))),
-        ("reduce ignored", lambda A, reduce: read(A, 1)),
-        ("no transpose at the end", lambda A, reduce: read(A, axis_of(reduce)).transpose(1, 2)),
-        ("softmax over j", lambda A, reduce: improved(products(A), axis_of(reduce)).softmax(2)),
-        ("keepdim forgotten", without_keepdim),
-        ("max and mean of the whole batch", whole),
-        ("plus N", lambda A, reduce: products(A).softmax(1).transpose(1, 2)),
-        ("positions instead of channels", positions),
+        ("plus G", lambda a, b, c: torch.sigmoid(a * (a - b * c)), "softmax of +G"),
+        ("the other's score forgotten", lambda a, b, c: torch.sigmoid(-a * a), "is not 0"),
+        ("length for loudness", lambda a, b, c: torch.sigmoid(a * b * c - a), "a is its length"),
+        ("cosine for the product", lambda a, b, c: torch.sigmoid(c - a * a), "not the cosine alone"),
+        ("the two loudnesses", lambda a, b, c: torch.sigmoid(b * b - a * a), "the two loudnesses"),
+        ("not divided", lambda a, b, c: (-a * a).exp(), "not yet divided"),
     ],
     "6.2": [
-        ("nan where a weight is 0", lambda X: (-(X * X.log()).sum(-1)).exp()),
-        ("the entropy itself", lambda X: torch.special.entr(X).sum(-1)),
-        ("the other count", lambda X: 1 / X.square().sum(-1)),
-        ("over the columns", lambda X: torch.special.entr(X).sum(1).exp()),
-        ("the minus forgotten", lambda X: (-torch.special.entr(X).sum(-1)).exp()),
-        ("log2 and exp", lambda X: (torch.special.entr(X).sum(-1) / torch.tensor(2.0).log()).exp()),
-        ("log(X + 0.001) against the nan", lambda X: (-(X * (X + 1e-3).log()).sum(-1)).exp()),
+        ("A times tau", lambda A, t, b: branch(A, products(t * A).softmax(1).mT, b), "its sign is lost"),
+        ("and the sum too", lambda A, t, b: branch(t * A, tau_map(A, t), b), "was multiplied by τ too"),
+        ("behind the softmax", lambda A, t, b: branch(A, t * tau_map(A, 1), b), "behind the softmax"),
+        ("the minus kept", lambda A, t, b: branch(A, tau_map(A, -t), b), "a second minus"),
+        ("transposed", lambda A, t, b: branch(A, tau_map(A, t).mT, b), "the map is transposed"),
+        ("A not added", lambda A, t, b: branch(A, tau_map(A, t), b) - A, "A itself is not added"),
+        ("detached", lambda A, t, b: branch(A, tau_map(A, torch.as_tensor(t).detach()), b), "no gradient"),
     ],
     "6.3": [
-        ("A times tau: the sign is lost", lambda A, t, b: branch(A, products(t * A).softmax(1).mT, b)),
-        ("one factor A times tau, and the sum too", lambda A, t, b: branch(t * A, tau_map(A, t), b)),
-        ("tau after the softmax", lambda A, t, b: branch(A, t * products(A).softmax(1).mT, b)),
-        ("the minus kept besides", lambda A, t, b: branch(A, tau_map(A, -t), b)),
-        ("transpose forgotten", lambda A, t, b: branch(A, tau_map(A, t).mT, b)),
-        ("A not added", lambda A, t, b: branch(A, tau_map(A, t), b) - A),
-        ("tau detached", lambda A, t, b: branch(A, tau_map(A, torch.as_tensor(t).detach()), b)),
+        ("inner products", lambda A: tau_map(A, -1), "nothing was brought to length 1"),
+        ("plus", lambda A: cosine(A, sign=1), "Eq. 7 has a minus"),
+        ("along the channels", lambda A: cosine(A, dim=1), "runs over its positions"),
+        ("by the loudness", lambda A: divided(A, 2, 2), "the length squared"),
+        ("only i", lambda A: divided(A, 1, 0), "not the one that looks"),
+        ("only j", lambda A: divided(A, 0, 1), "not those that are looked at"),
+        ("nan for silence", lambda A: divided(A, 1, 1), "a silent channel gives nan"),
+        ("layout", lambda A: cosine(A).mT, "give back [b, j, i]"),
+    ],
+    "6.4": [
+        ("as it was", careless, "still look at those of the others"),
+        ("cut out afterwards", cut_out, "they no longer sum to 1"),
+        ("the first image's map", first_for_all, "the map of the first one"),
+        ("the mean image's map", mean_for_all, "from the mean of the batch"),
+        ("transposed", lambda A, b: branch(A, tau_map(A, -1).mT, b), "the map is transposed"),
+        ("plus G", lambda A, b: branch(A, tau_map(A, 1), b), "softmax of −G"),
+        ("positions", positions, "scores between positions"),
+    ],
+    "6.5": [
+        ("two groups", REPORT | {"plain": [0.8, 0.8], "changed": [0.2, 0.2]}, "fewer than 3 seeds"),
+        ("other groups", REPORT | {"changed": [0.2] * 4}, "use the same seeds"),
+        ("no conclusion", REPORT | {"conclusion": "yes"}, "should be a sentence"),
+        ("nothing changed", REPORT | {"changed": [0.81, 0.8, 0.79]}, "does the change reach the run"),
     ],
 }
