@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Set
 from difflib import get_close_matches
 from typing import Any, TypeVar
 
@@ -154,9 +154,9 @@ def suggestion(value: Any, options: Iterable[str]) -> str:
 
 
 def sized(name: str, value: Any, need: str, length: int | None = None) -> Any:
-    """Return ``value`` if it is a collection (of ``length`` items), not a text, else raise ``ValueError``."""
+    """Return ``value`` if it is a sequence (of ``length`` items), not a text, else raise ``ValueError``."""
     try:
-        if isinstance(value, (str, bytes)):
+        if isinstance(value, (str, bytes, Mapping, Set)):
             raise TypeError
         got = len(value)
     except TypeError:

@@ -296,10 +296,14 @@ def effective_number(weights: Tensor) -> Tensor:
         One number for each row: the shape of ``weights`` without its last axis.
 
     Raises:
-        ValueError: if a row does not sum to 1.
+        ValueError: if a row does not sum to 1, or ``weights`` is no floating tensor.
 
     Source: the inverse participation ratio; built in Chapter 5.
     """
+    if not isinstance(weights, Tensor) or not weights.is_floating_point() or not computable(weights):
+        raise bad("weights", getattr(weights, "dtype", type(weights).__name__), "a dense floating tensor")
+    if weights.ndim == 0 or weights.is_meta:
+        raise bad("weights", f"shape {tuple(weights.shape)} on {weights.device}", "rows of numbers")
     excess = weights.sum(-1).flatten() - 1
     if excess.numel() and not (excess.abs().max() < 1e-3):  # also if it is nan
         worst = excess[excess.abs().argmax()] + 1

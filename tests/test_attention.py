@@ -464,6 +464,22 @@ def test_maps_that_no_module_can_read(cls):
             assert module(torch.randn(B, C, H, W).bfloat16()).shape == (B, C, H, W)
 
 
+@pytest.mark.parametrize(
+    "weights",
+    [
+        None,
+        "ab",
+        [0.5, 0.5],
+        torch.ones(1, dtype=torch.int64),
+        torch.ones(1, device="meta"),
+        torch.tensor(1.0),
+    ],
+)
+def test_effective_number_of_what_has_no_rows(weights):
+    with pytest.raises(ValueError, match=r"^`weights` must be"):
+        effective_number(weights)
+
+
 def test_shapes_are_known_without_computing():
     with torch.device("meta"):
         module, A = DualAttention(8), torch.empty(2, 8, 3, 5)

@@ -882,6 +882,15 @@ def test_orthohash_sees_only_angles():
 # -- errors --
 
 
+@pytest.mark.parametrize("seed", ["1", None, -1, 1.0, True, [1], 2**32, 10**400], ids=range(8))
+@pytest.mark.parametrize("name", ["cnnh", "csq", "dfh", "orthohash"])
+def test_a_seed_is_a_number(name, seed):
+    with pytest.raises(ValueError, match=r"^`seed` must be an integer"):
+        build_loss(name, 16, None, 4, seed=seed)
+    with pytest.raises(ValueError, match=r"^`seed` must be an integer"):
+        class_centres(4, 16, seed=seed)
+
+
 @pytest.mark.parametrize(
     "call, match",
     [

@@ -104,11 +104,37 @@ def test_it_is_shown_with_its_description(monkeypatch):
         ({"branch": "nothing"}, "branch"),
         ({"worked": {"softmax": "1"}}, "branch"),
         ({"branch": "position", "worked": {"maps": "1"}}, "worked"),
+        ({"branch": "position", "worked": {"softmax": 1}}, "worked"),
+        ({"branch": "position", "worked": "x"}, "worked"),
     ],
 )
 def test_errors(arguments, message):
     with pytest.raises(ValueError, match=message):
         module_picture.module_picture(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        ({"columns": -1}, "columns"),
+        ({"columns": [("a", [1, 2]), 3]}, "columns"),
+        ({"columns": [("a", [1, 2]), ("b", "xy")]}, "columns"),
+        ({"columns": [("a", [1, 2]), ("b", [1, float("nan")])]}, "columns"),
+        ({"arrows": 3}, "arrows"),
+        ({"arrows": {"a": 1}}, "arrows"),
+        ({"arrows": [3]}, "arrows"),
+        ({"rows": []}, "rows"),
+        ({"rows": ["x", 3]}, "rows"),
+        ({"weights": None}, "weights"),
+        ({"weights": [None]}, "weights"),
+        ({"lit": 2}, "lit"),
+        ({"lit": "x"}, "lit"),
+    ],
+)
+def test_followed_says_what_is_wrong(change, name):
+    given = {"columns": [("a", [1, 2]), ("b", [3, 4])], "arrows": ["to"], "rows": ["x", "y"]}
+    with pytest.raises(ValueError, match=f"^`{name}` must be"):
+        followed(**(given | change))
 
 
 def test_a_column_followed():

@@ -113,6 +113,7 @@ def test_image_grid_errors():
         ({"images": [np.zeros((0, 3))]}, r"images\[0\]"),
         ({"titles": 3}, "titles"),
         ({"marks": "x"}, "marks"),
+        ({"marks": [np.zeros(2)]}, "marks"),
         ({"columns": 0}, "columns"),
         ({"columns": None}, "columns"),
         ({"size": 0}, "size"),
@@ -169,6 +170,9 @@ def test_gallery_says_what_is_wrong(change, name):
         ({"center": 10**400}, "center"),
         ({"xticks": ["a"]}, "xticks"),
         ({"yticks": None}, "yticks"),
+        ({"limits": [None]}, "limits"),
+        ({"limits": (1, 1)}, "limits"),
+        ({"ylabel": np.arange(2)}, "ylabel"),
         ({"ax": "x"}, "ax"),
     ],
 )
@@ -189,8 +193,11 @@ def test_heatmap_says_what_is_wrong(change, name):
         ({"ylim": (1, "2")}, "ylim"),
         ({"ylim": (1, 1)}, "ylim"),
         ({"ylim": (0, 1, 2)}, "ylim"),
+        ({"title": 3}, "title"),
+        ({"xlabel": 10**5000}, "xlabel"),
         ({"ax": {}}, "ax"),
     ],
+    ids=range(12),
 )
 def test_curve_says_what_is_wrong(change, name):
     with pytest.raises(ValueError, match=f"^`{name}` must be"):

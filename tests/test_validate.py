@@ -80,12 +80,12 @@ def test_instance():
 
 
 def test_sized():
-    for right in ([1, 2], (1, 2), np.zeros(2), torch.zeros(2), {1: 2, 3: 4}, range(2)):
+    for right in ([1, 2], (1, 2), np.zeros(2), torch.zeros(2), range(2)):
         assert sized("x", right, "two things") is right
         assert sized("x", right, "two things", 2) is right
         with pytest.raises(ValueError, match=r"^`x` must be three things, but got '2 of them'"):
             sized("x", right, "three things", 3)
-    for wrong in (None, 3, "ab", b"ab", torch.tensor(3), iter([1])):
+    for wrong in (None, 3, "ab", b"ab", torch.tensor(3), iter([1]), {1: 2, 3: 4}, {1, 2}):
         with pytest.raises(ValueError, match=r"^`x` must be two things, but got"):
             sized("x", wrong, "two things")
 

@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch, Rectangle
 
-from dhida_lib._validate import bad, choice
+from dhida_lib._validate import bad, choice, instance, sized, tensor, whole
 from dhida_lib.book.plots import COLORS, show
 
 __all__ = ["BRANCHES", "PARTS", "followed", "module_alt", "module_picture", "where_in_the_module"]
@@ -124,6 +124,15 @@ def _lit(part: str | None, branch: str | None) -> set[tuple[str, str]]:
     return {(p, b) for p in parts for b in branches}
 
 
+def _checked_worked(worked: Any) -> dict[str, str]:
+    """The numbers of a worked example by part, else ``ValueError``."""
+    given = {} if worked is None else worked
+    for name, numbers in instance("worked", given, Mapping, "a dictionary: part → numbers").items():
+        choice("worked", name, _BELOW)
+        instance("worked", numbers, str, "numbers as text")
+    return dict(given)
+
+
 def module_picture(
     part: str | None = None, branch: str | None = None, worked: Mapping[str, str] | None = None
 ) -> Figure:
@@ -144,11 +153,9 @@ def module_picture(
     Source: §3.3, Fig. 2; Chapters 5-7.
     """
     hot = _lit(part, branch)
-    worked = dict(worked or {})
+    worked = _checked_worked(worked)
     if worked and branch is None:
         raise bad("branch", branch, "the branch whose boxes hold the numbers of worked")
-    for name in worked:
-        choice("worked", name, _BELOW)
     fig = plt.figure(figsize=(_WIDE, _HIGH - _LOW), layout="none")
     ax = fig.add_axes((0, 0, 1, 1))
     ax.set(xlim=(0, _WIDE), ylim=(_LOW, _HIGH))
@@ -251,8 +258,8 @@ def module_alt(
     if hot:
         what = PARTS[part] if part else "every box"
         text += f" Lit here: {what}{f' of {BRANCHES[branch]}' if branch else ''}."
-    for name, numbers in (worked or {}).items():
-        text += f" In the box of {PARTS[choice('worked', name, _BELOW)]}: {numbers}."
+    for name, numbers in _checked_worked(worked).items():
+        text += f" In the box of {PARTS[name]}: {numbers}."
     return text
 
 
@@ -301,15 +308,27 @@ def followed(
         The figure; show it with `plots.show(fig, alt=…)`.
 
     Raises:
-        ValueError: if there are too few columns, a wrong number of arrows, or a column of another length.
+        ValueError: if there are too few columns, a wrong number of arrows, a column of another length, or
+            another argument is of another kind.
 
     Source: Eq. (3)-(8); Chapters 5-7.
     """
-    if len(columns) < 2 or len(arrows) != len(columns) - 1:
-        got = f"{len(arrows)} for {len(columns)} columns"
+    count = len(sized("columns", columns, "pairs (title, numbers)"))
+    sized("arrows", arrows, "a text for each arrow")
+    if count < 2 or len(arrows) != count - 1:
+        got = f"{len(arrows)} for {count} columns"
         raise bad("arrows", got, "two columns or more, and one arrow fewer")
-    n = len(rows)
-    arrays = [_rows_of(title, numbers, n) for title, numbers in columns]
+    n = len(sized("rows", rows, "a name for each row"))
+    if n == 0:
+        raise bad("rows", "none", "a name for at least one row")
+    for name, texts in (("arrows", arrows), ("rows", rows)):
+        for word in texts:
+            instance(name, word, str, "texts")
+    for k in sized("weights", weights, "numbers of columns"):
+        whole("weights", k)
+    if lit is not None and whole("lit", lit) >= n:
+        raise bad("lit", lit, f"the number of a row, 0 to {n - 1}")
+    arrays = [_rows_of(column, n) for column in columns]
     left = 0.2 + 0.085 * max(len(name) for name in rows)
     wide = left + sum(_CELL_WIDE * a.shape[1] for a in arrays) + _GAP * len(arrows) + 0.1
     high = _CELL_HIGH * n + 0.5
@@ -332,9 +351,14 @@ def followed(
     return fig
 
 
-def _rows_of(title: str, numbers: Any, n: int) -> np.ndarray:
+def _rows_of(column: Any, n: int) -> np.ndarray:
     """The numbers of a column as an array n×m or 1×m."""
-    array = np.asarray(numbers.detach() if hasattr(numbers, "detach") else numbers, dtype=float)
+    title, numbers = sized("columns", column, "pairs (title, numbers)", 2)
+    instance("columns", title, str, "pairs (title, numbers)")
+    x = tensor("columns", numbers, f"real numbers for {title!r}").detach().cpu()
+    if x.is_complex() or x.numel() == 0 or not bool(x.isfinite().all()):
+        raise bad("columns", f"{title!r} of {x.dtype}", "finite real numbers")
+    array = x.double().numpy()
     array = array[:, None] if array.ndim == 1 else array
     if array.ndim != 2 or len(array) not in (1, n):
         raise bad("columns", f"{title!r} of shape {array.shape}", f"numbers for {n} rows, or one row")

@@ -237,6 +237,10 @@ def image_grid(
     for name, given in (("titles", titles), ("marks", marks)):
         if given is not None:
             sized(name, given, f"as many as there are images ({len(images)})", len(images))
+    if marks is not None:
+        for mark in marks:
+            if not isinstance(mark, (bool, np.bool_, type(None))):
+                raise bad("marks", mark, "True, False or None for each picture")
     pictures = [_image(f"images[{i}]", image) for i, image in enumerate(images)]
     size = _size(size)
     columns = min(positive_int("columns", columns), len(pictures))
@@ -320,6 +324,22 @@ def gallery(
 # ---- numbers -------------------------------------------------------------------------------------------
 
 
+def _checked_texts(**texts: Any) -> None:
+    """Refuse a title or the name of an axis that is no text (None: there is none)."""
+    for name, text in texts.items():
+        if text is not None:
+            instance(name, text, str, "text")
+
+
+def _ends(name: str, ends: Any) -> tuple[float, float]:
+    """The lower and the upper end of a range, else ``ValueError``."""
+    need = "two different numbers, the lower and the upper end"
+    low, high = (number(name, end) for end in sized(name, ends, need, 2))
+    if low == high:
+        raise bad(name, ends, need)
+    return low, high
+
+
 def _checked_format(name: str, form: Any, number: Any = 0.5) -> str:
     """Return a format that can write the number, else raise ``ValueError``."""
     try:
@@ -367,6 +387,7 @@ def heatmap(
     """
     import seaborn  # here, for it takes a second to import
 
+    _checked_texts(title=title, xlabel=xlabel, ylabel=ylabel)
     x = tensor("matrix", matrix).detach().cpu()
     if x.ndim != 2 or x.numel() == 0 or x.is_complex():
         need = "a matrix (two dimensions) of real numbers"
@@ -376,6 +397,7 @@ def heatmap(
         _checked_format("annotate", annotate, values[0, 0])
     if center is not None:
         number("center", center)
+    low, high = (None, None) if limits is None else _ends("limits", limits)
     for name, ticks in (("xticks", xticks), ("yticks", yticks)):
         if not isinstance(ticks, bool):
             count = x.shape[1] if name == "xticks" else x.shape[0]
@@ -391,8 +413,8 @@ def heatmap(
         annot=bool(annotate),
         fmt=annotate if isinstance(annotate, str) else ".2g",
         center=center,
-        vmin=limits[0] if limits else None,
-        vmax=limits[1] if limits else None,
+        vmin=low,
+        vmax=high,
         cmap="viridis" if center is None else "RdBu_r",
         square=True,
         xticklabels=xticks if isinstance(xticks, bool) else list(xticks),
@@ -443,12 +465,10 @@ def curve(
 
     Source: Chapters 3, 11, 13.
     """
+    _checked_texts(title=title, xlabel=xlabel, ylabel=ylabel)
     if not instance("series", series, Mapping, "a dictionary: name → (x, y)"):
         raise bad("series", "none", "at least one line")
-    if ylim is not None:
-        low, high = (number("ylim", end) for end in sized("ylim", ylim, "the lower and upper end of y", 2))
-        if low == high:
-            raise bad("ylim", ylim, "two different numbers")
+    ends = None if ylim is None else _ends("ylim", ylim)
     if ax is None:
         _, ax = plt.subplots()
     instance("ax", ax, Axes, "axes of matplotlib, or None")
@@ -459,8 +479,8 @@ def curve(
         every = max(1, len(x) // 12)
         ax.plot(x, y, label=name, marker=marker if markers else None, markersize=5, markevery=every)
     ax.set(xlabel=xlabel, ylabel=ylabel, title=title or "")
-    if ylim is not None:
-        ax.set_ylim(low, high)
+    if ends is not None:
+        ax.set_ylim(*ends)
     if len(series) > 1:
         ax.legend()
     fig = ax.get_figure()

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dhida_lib._registry import Registry
-from dhida_lib._validate import bad, choice, positive_int
+from dhida_lib._validate import bad, choice, computable, positive_int, tensor
 from dhida_lib.labels import as_labels, similarity
 
 __all__ = [
@@ -92,10 +92,15 @@ def pairwise_nll(theta: Tensor, s: Tensor) -> Tensor:
         A scalar, in float32 at least (a mean over many pairs needs it).
 
     Raises:
-        ValueError: if the two shapes differ or there is no pair.
+        ValueError: if the two shapes differ, there is no pair, or these are no real numbers.
 
     Source: Eq. (11); built in Chapter 9.
     """
+    for name, x in (("theta", theta), ("s", s)):
+        if not isinstance(x, Tensor) or not computable(x) or x.is_complex() or x.device != theta.device:
+            raise bad(name, getattr(x, "dtype", type(x).__name__), "a dense tensor of real numbers")
+    if not theta.is_floating_point():
+        raise bad("theta", theta.dtype, "a floating point tensor")
     if theta.shape != s.shape or theta.numel() == 0:
         raise bad("s", f"shape {tuple(s.shape)}", f"of the shape of `theta` {tuple(theta.shape)}, not empty")
     if theta.dtype in (torch.float16, torch.bfloat16):
@@ -296,6 +301,8 @@ class HashLoss(nn.Module):
             raise bad("u", getattr(u, "dtype", type(u).__name__), "a floating point tensor")
         if u.ndim != 2 or u.shape[1] != self.bits or len(u) == 0:
             raise bad("u", f"shape {tuple(u.shape)}", f"B×bits = B×{self.bits} with B ≥ 1")
+        if not computable(u) or u.is_meta:
+            raise bad("u", f"{u.dtype}, {u.layout}, on {u.device}", "a dense tensor with its values")
         y = as_labels(labels).to(u.device)
         if len(y) != len(u):
             raise bad("labels", f"{len(y)} of them", f"one for each of the {len(u)} rows of `u`")
@@ -314,8 +321,9 @@ class HashLoss(nn.Module):
             raise bad(
                 "index", None, "the images' places in the training set: a loss with `num_train` keeps a bank"
             )
-        rows = torch.as_tensor(index)
-        if rows.is_floating_point() or rows.dtype == torch.bool or rows.shape != (len(u),):
+        rows = tensor("index", index, f"{len(u)} integers, one for each row of `u`")
+        odd = rows.is_floating_point() or rows.is_complex() or rows.dtype == torch.bool
+        if odd or rows.shape != (len(u),):
             raise bad(
                 "index",
                 f"shape {tuple(rows.shape)} of {rows.dtype}",

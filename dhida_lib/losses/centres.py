@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dhida_lib._validate import bad, choice, positive_int
+from dhida_lib._validate import bad, choice, positive_int, seed_int
 
 __all__ = ["class_centres", "hadamard"]
 
@@ -77,6 +77,7 @@ def class_centres(classes: int, bits: int, kind: str = "hadamard", seed: int = 0
     """
     positive_int("classes", classes)
     positive_int("bits", bits)
+    seed_int("seed", seed)
     if choice("kind", kind, ("hadamard", "bernoulli")) == "hadamard" and classes <= 2 * bits:
         try:
             H = hadamard(bits)

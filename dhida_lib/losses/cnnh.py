@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dhida_lib._validate import bad
+from dhida_lib._validate import bad, seed_int
 from dhida_lib.losses.base import HashLoss, register_loss
 from dhida_lib.quantization import sign
 
@@ -53,7 +53,7 @@ class CNNHLoss(HashLoss):
         self, bits: int, num_train: int | None = None, num_classes: int | None = None, seed: int = 0
     ) -> None:
         super().__init__(bits, num_classes=num_classes)
-        self.seed = seed
+        self.seed = seed_int("seed", seed)
         if self.num_classes is None:
             raise bad("num_classes", None, "given: stage one finds a code for every class")
         H = sign(torch.randn(self.num_classes, self.bits, generator=torch.Generator().manual_seed(seed)))

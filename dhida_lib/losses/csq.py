@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dhida_lib._validate import bad, positive
+from dhida_lib._validate import bad, positive, seed_int
 from dhida_lib.losses.base import HashLoss, Search, multi_hot, register_loss
 from dhida_lib.losses.centres import class_centres
 from dhida_lib.quantization import sign
@@ -61,7 +61,7 @@ class CSQLoss(HashLoss):
         seed: int = 0,
     ) -> None:
         super().__init__(bits, num_classes=num_classes)
-        self.seed = seed
+        self.seed = seed_int("seed", seed)
         if self.num_classes is None:
             raise bad("num_classes", None, "given: every class has a centre")
         self.lam = positive("lam", lam, zero=True)

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dhida_lib._validate import bad, positive
+from dhida_lib._validate import bad, positive, seed_int
 from dhida_lib.labels import similarity
 from dhida_lib.losses.base import HashLoss, Search, multi_hot, register_loss
 from dhida_lib.quantization import sign
@@ -73,7 +73,7 @@ class DFHLoss(HashLoss):
         empty_rows: str = "drop",
     ) -> None:
         super().__init__(bits, num_train, num_classes, empty_rows)
-        self.seed = seed
+        self.seed = seed_int("seed", seed)
         if self.num_classes is None:
             raise bad("num_classes", None, "given: every class has a centre")
         self.margin = positive("margin", margin, zero=True)
