@@ -18,7 +18,16 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["read_card", "read_json", "sha256", "write_atomic", "write_card", "write_hashed", "write_json"]
+__all__ = [
+    "one_writer",
+    "read_card",
+    "read_json",
+    "sha256",
+    "write_atomic",
+    "write_card",
+    "write_hashed",
+    "write_json",
+]
 
 CARD_HASH = "card_sha256"
 """The key under which a card holds the hash of everything else in it."""
@@ -120,6 +129,19 @@ def _lock(folder: Path, wait: bool = False) -> int | None:
 def _unlock(lock: int | None) -> None:
     if lock is not None:
         os.close(lock)
+
+
+@contextmanager
+def one_writer(folder: Path) -> Iterator[None]:
+    """Let one process at a time into this block for the folder; the others wait.
+
+    The lock ends with its process. A file system without locks lets everybody in.
+    """
+    lock = _lock(folder, wait=True)
+    try:
+        yield
+    finally:
+        _unlock(lock)
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> Path:

@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from dhida_lib._files import read_card, sha256, write_atomic, write_card, write_hashed
+from dhida_lib._files import read_card, sha256, write_card, write_hashed
 from dhida_lib._validate import bad
 from dhida_lib.models import HashNetwork
 
@@ -62,13 +62,6 @@ def _named_elsewhere(file: Path, card: Path) -> bool:
 def _plain(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """Tensors as safetensors takes them."""
     return {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
-
-
-def _save_tensors(tensors: dict[str, Tensor], path: Path) -> str:
-    """Write tensors atomically and return the file's SHA-256."""
-    plain = _plain(tensors)
-    write_atomic(path, lambda p: save_file(plain, str(p)))
-    return sha256(path)
 
 
 def _load_tensors(path: Path, expected: str) -> dict[str, Tensor]:

@@ -8,6 +8,8 @@ are exact by the pigeonhole principle. FAISS's conventions (radius exclusive, K 
 from __future__ import annotations
 
 import os
+import re
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,17 +17,19 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors.torch import save_file
 from torch import Tensor
 
-from dhida_lib._files import read_json, write_json
+from dhida_lib._files import one_writer, read_card, read_json, sha256, write_card, write_hashed
 from dhida_lib._validate import bad, positive_int, whole
-from dhida_lib.checkpoints import _load_tensors, _save_tensors
+from dhida_lib.checkpoints import _load_tensors, _named_elsewhere
 from dhida_lib.metrics import _are_signs, _tensor
 
 __all__ = ["CodeIndex", "Found", "pack", "unpack"]
 
 FORMAT = "dhida-codes"
 VERSION = 1
+_KEYS = {"file": str, "sha256": str, "bits": int, "lists": int, "probes": int, "codes": int, "about": dict}
 _PARTS = 3  # substrings of a code in the hash tables: with f flips each, a radius of 3·(f + 1) − 1 is exact
 _FLIPS = 1  # more flips, and a table is asked hundreds of times: the scan is as fast then
 _TABLES_FROM = 4096  # codes from which tables beat the scan
@@ -261,7 +265,8 @@ class CodeIndex:
     def save(self, path: str | os.PathLike[str], about: dict[str, Any] | None = None) -> Path:
         """Write the index as two files: the codes, then ``path.json``, which names them and their hash.
 
-        Killed at any moment, the old index is still there, or the new one.
+        Killed at any moment, the old index is still there, or the new one. Of two processes that save the
+        same index at once, one waits; the later one's codes stay.
 
         Args:
             path: where, without suffix.
@@ -270,30 +275,37 @@ class CodeIndex:
         Returns:
             The JSON file's path.
 
+        Raises:
+            ValueError: if ``path.json`` is there and is no index.
+
         Source: ours; built in Chapter 17.
         """
         path = Path(path)
+        card = path.with_name(path.name + ".json")
+        path.parent.mkdir(parents=True, exist_ok=True)
         tensors = {"packed": torch.from_numpy(self.packed), "ids": torch.from_numpy(self.ids)}
-        new = path.with_name(path.name + "-new.safetensors")
-        digest = _save_tensors(tensors, new)
-        file = path.with_name(f"{path.name}-{digest[:8]}.safetensors")
-        os.replace(new, file)
-        card = {
-            "format": FORMAT,
-            "version": VERSION,
-            "file": file.name,
-            "sha256": digest,
-            "bits": self.bits,
-            "lists": self.lists,
-            "probes": self.probes,
-            "codes": len(self),
-            "about": about or {},
-        }
-        written = write_json(path.with_name(path.name + ".json"), card)
-        for old in path.parent.glob(f"{path.name}-????????.safetensors"):
-            if old != file:
-                old.unlink()
-        return written
+        with one_writer(path.parent):
+            old = _codes_of(card)
+            file, digest = write_hashed(
+                path.with_name(path.name + ".safetensors"), lambda p: save_file(tensors, str(p))
+            )
+            content = {
+                "format": FORMAT,
+                "version": VERSION,
+                "file": file.name,
+                "sha256": digest,
+                "bits": self.bits,
+                "lists": self.lists,
+                "probes": self.probes,
+                "codes": len(self),
+                "about": about or {},
+            }
+            write_card(card, content)
+            for left in _superseded(path, old):
+                if left != file and not _named_elsewhere(left, card):
+                    with suppress(OSError):  # the next one tries again
+                        left.unlink()
+        return card
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> tuple[CodeIndex, dict[str, Any]]:
@@ -313,17 +325,26 @@ class CodeIndex:
         """
         path = Path(path)
         path = path if path.suffix == ".json" else path.with_name(path.name + ".json")
-        if not path.is_file():
-            raise FileNotFoundError(f"There is no index at {path}. `python -m dhida_lib encode` makes one.")
-        card = read_json(path)
-        if not isinstance(card, dict) or card.get("format") != FORMAT:
-            raise ValueError(f"{path} is not an index of codes: its format is not {FORMAT!r}.")
-        if card["version"] != VERSION:
-            raise ValueError(f"{path} has version {card['version']}; this library reads version {VERSION}.")
-        tensors = _load_tensors(path.parent / card["file"], card["sha256"])
-        index = cls(card["bits"], card["lists"], card["probes"])
-        index.packed, index.ids = tensors["packed"].numpy(), tensors["ids"].numpy()
-        return index, card["about"]
+        while True:
+            card = _read(path)
+            index = cls(card["bits"], card["lists"], card["probes"])
+            try:
+                tensors = _load_tensors(path.with_name(card["file"]), card["sha256"])
+            except FileNotFoundError:
+                if _read(path) == card:
+                    raise
+                continue  # a writer has put a new index into its place
+            index.packed, index.ids = (
+                tensors.get(name, torch.zeros(0)).numpy() for name in ("packed", "ids")
+            )
+            n, kinds = card["codes"], (index.packed.dtype, index.ids.dtype)
+            if (
+                index.packed.shape != (n, -(-index.bits // 8))
+                or kinds != (np.uint8, np.int64)
+                or len(index) != n
+            ):
+                raise ValueError(f"{path} is damaged: its file does not hold {n} codes of {index.bits} bits.")
+            return index, card["about"]
 
     def _queries(self, codes: ArrayLike) -> NDArray[np.uint8]:
         if not len(self):
@@ -358,3 +379,45 @@ class CodeIndex:
         index.add(self.packed)
         self._built[kind] = index
         return index
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """An index's card."""
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no index at {path}. `python -m dhida_lib encode` makes one.")
+    card = read_card(path)
+    if card.get("format") != FORMAT:
+        raise ValueError(f"{path} is not an index of codes: its format is not {FORMAT!r}.")
+    if card.get("version") != VERSION:
+        raise ValueError(f"{path} has version {card.get('version')}; this library reads version {VERSION}.")
+    if lacking := [key for key, kind in _KEYS.items() if not isinstance(card.get(key), kind)]:
+        raise ValueError(f"{path} is damaged: {', '.join(lacking)} must be there and of its type.")
+    return card
+
+
+def _codes_of(card: Path) -> str | None:
+    """The name of the file that the card names, None without a card. What is no card must not be lost."""
+    if not card.exists():
+        return None
+    try:
+        content = read_json(card)
+    except ValueError:
+        content = None
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise bad("path", str(card.with_suffix("")), f"another name: {card.name} is there and is no index")
+    return str(content.get("file"))
+
+
+def _superseded(path: Path, old: str | None) -> list[Path]:
+    """Codes of older versions of this index: those that the old card named, and what killed savings left.
+
+    A file is known by its name, which holds the hash of its content. So another's is never taken for one.
+    """
+    ours = re.compile(rf"{re.escape(path.name)}-([0-9a-f]{{8,16}})\.safetensors")
+    found = []
+    for file in path.parent.iterdir():
+        with suppress(OSError):  # what cannot be read is not ours
+            hit = ours.fullmatch(file.name)
+            if hit and file.is_file() and (file.name == old or sha256(file).startswith(hit[1])):
+                found.append(file)
+    return found

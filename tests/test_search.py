@@ -1,7 +1,10 @@
 """Packed codes and their search: against plain loops, with FAISS's traps."""
 
+import itertools
 import json
+import os
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -171,10 +174,168 @@ def test_a_crash_between_the_files_leaves_the_old_index(tmp_path, monkeypatch):
     def crash(*args):
         raise OSError("power cut")
 
-    monkeypatch.setattr(search, "write_json", crash)
-    with pytest.raises(OSError, match="power cut"):
-        index.save(tmp_path / "x")
+    with monkeypatch.context() as patch:
+        patch.setattr(search, "write_card", crash)
+        with pytest.raises(OSError, match="power cut"):
+            index.save(tmp_path / "x")
     assert len(CodeIndex.load(tmp_path / "x")[0]) == 5
+    index.add(made(5, 8, 2))
+    index.save(tmp_path / "x")
+    assert len(list(tmp_path.iterdir())) == 2  # the codes that no card names are gone
+
+
+def die_at(step):
+    """This process ends at its n-th system call that changes a folder, as a killed one: nothing is tidied."""
+    left = itertools.count(step, -1)
+
+    def dying(real):
+        def call(*args, **more):
+            if next(left) == 0:
+                os._exit(9)
+            return real(*args, **more)
+
+        return call
+
+    for name in ("mkdir", "replace", "unlink", "rmdir", "fsync", "chmod"):
+        setattr(os, name, dying(getattr(os, name)))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+def test_killed_at_any_step_the_old_index_is_there_or_the_new_one(tmp_path):
+    index = CodeIndex(8)
+    index.add(made(5, 8))
+    index.save(tmp_path / "x")
+    sizes = []
+    for step in range(100):
+        index.add(made(1, 8, step))
+        if (child := os.fork()) == 0:
+            die_at(step)
+            index.save(tmp_path / "x")
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        sizes.append(len(CodeIndex.load(tmp_path / "x")[0]) - len(index))
+        index.save(tmp_path / "x")
+        assert len(CodeIndex.load(tmp_path / "x")[0]) == len(index)
+        assert len(list(tmp_path.iterdir())) == 2, f"step {step}"
+        if status == 0:
+            break
+    assert step > 8
+    assert sizes == sorted(sizes)  # first the old one, from some step on the new one
+    assert set(sizes) == {-1, 0}
+
+
+def test_saving_removes_only_what_its_own_card_named(tmp_path):
+    others = {
+        "photos-resnet18.safetensors": b"a model",
+        "photos-deadbeef.safetensors": b"its name looks like ours",
+        "photos-0123456789abcdef.safetensors": b"so does this",
+        "photos2-deadbeef.safetensors": b"another index's",
+        "photos[1]-deadbeef.safetensors": b"odd",
+    }
+    for name, content in others.items():
+        (tmp_path / name).write_bytes(content)
+    index = CodeIndex(8)
+    for _ in range(3):
+        index.add(made(5, 8))
+        index.save(tmp_path / "photos")
+        index.save(tmp_path / "photos[1]")
+    assert {name: (tmp_path / name).read_bytes() for name in others} == others
+    assert len(list(tmp_path.iterdir())) == len(others) + 4
+    copy = tmp_path / "copy.json"
+    copy.write_bytes((tmp_path / "photos.json").read_bytes())
+    index.remove([0])
+    for name in ("photos", "copy", "photos"):
+        kept = len(CodeIndex.load(copy)[0])
+        index.save(tmp_path / name)
+        assert len(CodeIndex.load(copy)[0]) == (14 if name == "copy" else kept)
+        assert len(CodeIndex.load(tmp_path / "photos")[0]) == 14
+
+
+def test_saving_replaces_no_file_that_is_no_index(tmp_path):
+    index = CodeIndex(8)
+    index.add(made(5, 8))
+    for content in ('{"format": 1, "file": "model.safetensors"}', '{"name": "package"}', "[1]", "notes", ""):
+        (tmp_path / "x.json").write_text(content)
+        with pytest.raises(
+            ValueError, match=r"`path` must be another name: x\.json is there and is no index"
+        ):
+            index.save(tmp_path / "x")
+        assert [f.name for f in tmp_path.iterdir()] == ["x.json"]
+        assert (tmp_path / "x.json").read_text() == content
+
+
+def test_an_index_of_the_first_releases(tmp_path):
+    """Its card has no hash, and its file's name eight digits of one."""
+    index = CodeIndex(8)
+    index.add(made(5, 8))
+    card = index.save(tmp_path / "x")
+    content = json.loads(card.read_text())
+    del content["card_sha256"]
+    old = tmp_path / f"x-{content['sha256'][:8]}.safetensors"
+    (tmp_path / content["file"]).rename(old)
+    card.write_text(json.dumps({**content, "file": old.name}))
+    again, _ = CodeIndex.load(card)
+    assert (again.packed == index.packed).all()
+    again.add(made(1, 8))
+    again.save(tmp_path / "x")
+    assert not old.exists()
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_two_savers_and_a_reader_at_once(tmp_path):
+    done, failed = threading.Event(), []
+
+    def guarded(work):
+        try:
+            work()
+        except Exception as error:
+            failed.append(error)
+            done.set()
+
+    def save(who):
+        index = CodeIndex(16)
+        for i in range(40):
+            if not i % 4:
+                index = CodeIndex(16)  # the same content once more
+            index.add(made(100 + who, 16, i % 4))
+            index.save(tmp_path / "x", {"who": who})
+
+    def read():
+        while not done.is_set():
+            index, about = CodeIndex.load(tmp_path / "x")
+            assert len(index) % (100 + about["who"]) == 0  # not one's card with the other's codes
+
+    CodeIndex(16).save(tmp_path / "x", {"who": 0})
+    savers = [threading.Thread(target=guarded, args=(lambda who=who: save(who),)) for who in range(2)]
+    reader = threading.Thread(target=guarded, args=(read,))
+    for thread in (*savers, reader):
+        thread.start()
+    for thread in savers:
+        thread.join()
+    done.set()
+    reader.join()
+    assert failed == []
+    assert len(list(tmp_path.iterdir())) == 2
+    assert len(CodeIndex.load(tmp_path / "x")[0]) in (400, 404)
+
+
+def test_every_flip_in_the_card_is_found_or_means_nothing(tmp_path):
+    index = CodeIndex(12, lists=2)
+    index.add(made(5, 12), [4, 8, 1, 9, 3])
+    card = index.save(tmp_path / "x", {"model": "m", "files": {"4": ["/a", 1, 2]}})
+    whole, found = card.read_bytes(), 0
+    about = CodeIndex.load(card)[1]
+    for at in range(len(whole)):
+        card.write_bytes(whole[:at] + bytes([whole[at] ^ 1 << at % 8]) + whole[at + 1 :])
+        try:
+            again, told = CodeIndex.load(card)
+        except (ValueError, FileNotFoundError):
+            found += 1
+        else:  # a space that became another one
+            assert (told, again.bits, again.lists, again.probes) == (about, 12, 2, 16)
+            assert (again.packed == index.packed).all()
+            assert (again.ids == index.ids).all()
+    assert found > 0.8 * len(whole)
 
 
 def test_damaged_and_foreign_files(tmp_path):
@@ -193,11 +354,23 @@ def test_damaged_and_foreign_files(tmp_path):
         CodeIndex.load(card)
     content = json.loads(card.read_text())
     card.write_text(json.dumps({**content, "version": 2}))
-    with pytest.raises(ValueError, match="has version 2"):
+    with pytest.raises(ValueError, match="is damaged: its SHA-256"):
         CodeIndex.load(card)
-    card.write_text(json.dumps({**content, "format": "other"}))
-    with pytest.raises(ValueError, match="is not an index of codes"):
-        CodeIndex.load(card)
+    codes.write_bytes(whole)
+    del content["card_sha256"]  # as in an old card
+    for change, match in (
+        ({"version": 2}, "has version 2"),
+        ({"format": "other"}, "is not an index of codes"),
+        ({"codes": 6}, "does not hold 6 codes of 8 bits"),
+        ({"bits": 16}, "does not hold 5 codes of 16 bits"),
+        ({"bits": 0}, "`bits` must be a positive integer"),
+        ({"bits": "8"}, "is damaged: bits must be there"),
+        ({"file": None}, "is damaged: file must be there"),
+        ({"about": []}, "is damaged: about must be there"),
+    ):
+        card.write_text(json.dumps({**content, **change}))
+        with pytest.raises(ValueError, match=match):
+            CodeIndex.load(card)
     card.write_text("{")
     with pytest.raises(ValueError, match="is damaged"):
         CodeIndex.load(card)
