@@ -24,6 +24,7 @@ from dhida_lib.checkpoints import load_model, weights_hash
 from dhida_lib.data.cifar import IMAGENET_MEAN, IMAGENET_STD
 from dhida_lib.data.fashion import FASHION_MEAN, FASHION_STD
 from dhida_lib.data.files import STORED_PER_CUT, list_images, read_image
+from dhida_lib.data.images import printable
 from dhida_lib.quantization import one_hot_codes
 from dhida_lib.search import CodeIndex
 from dhida_lib.store import CodeStore
@@ -166,9 +167,7 @@ def encode_folder(
     codes = CodeIndex(encoder.bits)
     about: dict[str, Any] = {"model": encoder.name, "files": {}}
     if index.with_name(index.name + ".json").is_file():
-        codes, about = CodeIndex.load(index)
-        if about.get("model") != encoder.name:
-            raise bad("index", str(index), "an index of this model's codes; choose another name")
+        codes, about = _load(index, encoder)
     known: dict[str, list[Any]] = about["files"]  # id → path, size, time
     gone = [i for i, (path, *state) in known.items() if now.get(path) != state]
     codes.remove(np.array([int(i) for i in gone], dtype=np.int64))
@@ -192,6 +191,18 @@ def encode_folder(
     return Report(done, len(codes) - done, len(gone), skipped)
 
 
+def _load(index: str | os.PathLike[str], encoder: Encoder) -> tuple[CodeIndex, dict[str, Any]]:
+    """An index of photos that this encoder has made, and what it knows of their files."""
+    codes, about = CodeIndex.load(index)
+    if about.get("model") != encoder.name:
+        need = "an index of this model's codes; encode the folder with this model under another name"
+        raise bad("index", str(index), need)
+    files = about.get("files")
+    if not isinstance(files, dict) or files.keys() != {str(i) for i in codes.ids.tolist()}:
+        raise ValueError(f"The index {index} is damaged: it does not name one file for each code.")
+    return codes, about
+
+
 def _states(folder: str | os.PathLike[str], skipped: dict[str, str]) -> dict[str, os.stat_result]:
     """Path → size and time of each picture; a name that no index can hold goes into ``skipped``."""
     found: dict[str, os.stat_result] = {}
@@ -201,9 +212,9 @@ def _states(folder: str | os.PathLike[str], skipped: dict[str, str]) -> dict[str
             path.encode()
             found[path] = file.stat()
         except UnicodeEncodeError:
-            skipped[path] = f"{_shown(path)} is passed over: its name is not UTF-8"
+            skipped[path] = f"{printable(path)} is passed over: its name is not UTF-8"
         except OSError as error:  # it has gone meanwhile, for example
-            skipped[path] = f"{path} cannot be read: {error.strerror}"
+            skipped[path] = f"{printable(path)} cannot be read: {error.strerror}"
     return found
 
 
@@ -215,7 +226,8 @@ def _readable(encoder: Encoder, paths: Sequence[str], skipped: dict[str, str]) -
             read[path] = encoder.read(path)
         except Exception as error:  # whatever a damaged file makes its reader raise
             reason = str(error) or type(error).__name__
-            skipped[path] = reason if path in reason else f"{path} cannot be read: {reason}"
+            name = printable(path)
+            skipped[path] = reason if name in reason else f"{name} cannot be read: {reason}"
     return read
 
 
@@ -223,13 +235,8 @@ def _none_read(folder: str | os.PathLike[str], skipped: dict[str, str]) -> Value
     """The error for a folder without a picture."""
     first = f" The first: {next(iter(skipped.values()))}" if skipped else ""
     return ValueError(
-        f"{_shown(str(folder))} holds no picture that can be read ({len(skipped)} files were tried).{first}"
+        f"{printable(folder)} holds no picture that can be read ({len(skipped)} files were tried).{first}"
     )
-
-
-def _shown(path: str) -> str:
-    """A path that can be printed, whatever bytes it has."""
-    return path.encode(errors="backslashreplace").decode()
 
 
 def encode_to_store(
@@ -382,9 +389,7 @@ def find_similar(
     """
     positive_int("k", k)
     encoder = Encoder(model, device)
-    codes, about = CodeIndex.load(index)
-    if about.get("model") != encoder.name:
-        raise bad("index", str(index), "an index of this model's codes: encode the folder with this model")
+    codes, about = _load(index, encoder)
     question = encoder.codes([encoder.read(image)])  # 1×bits
     if within is not None:
         found = codes.within(question, within)[0]
