@@ -19,6 +19,7 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 __all__ = [
+    "as_json",
     "one_writer",
     "read_card",
     "read_json",
@@ -145,9 +146,18 @@ def one_writer(folder: Path) -> Iterator[None]:
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> Path:
-    """Write ``value`` as readable JSON, whole or not at all."""
-    text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    return write_atomic(path, lambda p: p.write_text(text, encoding="utf-8"))
+    """Write ``value`` as readable JSON, whole or not at all; what JSON cannot hold is a ``ValueError``."""
+    content = as_json(path, value)
+    return write_atomic(path, lambda p: p.write_bytes(content))
+
+
+def as_json(path: str | os.PathLike[str], value: Any) -> bytes:
+    """What `write_json` would write to ``path``."""
+    try:
+        text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        return text.encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is not written: JSON cannot hold its content ({error}).") from error
 
 
 def read_json(path: str | os.PathLike[str]) -> Any:
@@ -169,6 +179,7 @@ def write_card(path: str | os.PathLike[str], content: dict[str, Any]) -> Path:
         The path.
     """
     content = {key: value for key, value in content.items() if key != CARD_HASH}
+    as_json(path, content)
     return write_json(path, {**content, CARD_HASH: _content_hash(content)})
 
 

@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from dhida_lib._files import read_card, sha256, write_card, write_hashed
+from dhida_lib._files import as_json, read_card, sha256, write_card, write_hashed
 from dhida_lib._validate import bad
 from dhida_lib.models import HashNetwork
 
@@ -33,6 +33,7 @@ _NAMED = 5  # differences that a message names
 
 def _save(card: Path, stem: str, tensors: dict[str, Tensor], content: dict[str, Any]) -> Path:
     """Write tensors, then the card that names them; then remove the tensors that only the old card named."""
+    as_json(card, content)  # else the card would fail after its tensors were written
     old = _tensors_of(card)
     plain = _plain(tensors)
     file, digest = write_hashed(card.with_name(f"{stem}.safetensors"), lambda p: save_file(plain, str(p)))
@@ -45,11 +46,9 @@ def _save(card: Path, stem: str, tensors: dict[str, Tensor], content: dict[str, 
 def _tensors_of(card: Path) -> Path | None:
     """The tensor file that a card names; None if there is no card, or one that cannot be trusted."""
     try:
-        name = _read(card, ("file",))["file"]
+        return card.with_name(_read(card, ("file",))["file"])
     except (OSError, ValueError):
         return None
-    ours = isinstance(name, str) and name.endswith(".safetensors") and Path(name).name == name
-    return card.with_name(name) if ours else None
 
 
 def _named_elsewhere(file: Path, card: Path) -> bool:
@@ -291,4 +290,7 @@ def _read(where: Path, needed: tuple[str, ...]) -> dict[str, Any]:
     missing = [key for key in needed if key not in content]
     if missing:
         raise ValueError(f"{where} is damaged: it lacks {', '.join(missing)}.")
+    file = content["file"]
+    if not isinstance(file, str) or Path(file).name != file or not file.endswith(".safetensors"):
+        raise ValueError(f"{where} is damaged: {file!r} is no name of a tensor file beside it.")
     return content

@@ -23,6 +23,12 @@ __all__ = ["Record", "load_record", "load_records", "machine", "save_record"]
 
 
 _LATER = {"image_size": None}  # settings of a run that are younger than the first records, with their default
+_KINDS: dict[str, Any] = {
+    **dict.fromkeys(("config", "protocol", "metrics", "machine"), dict),
+    **dict.fromkeys(("version", "created", "note"), str),
+    "history": list,
+    "seconds": (int, float),
+}
 
 
 @dataclass(frozen=True)
@@ -131,6 +137,9 @@ def load_record(path: str | os.PathLike[str]) -> Record:
     names = {f.name for f in fields(Record)}
     if set(content) != names:
         raise ValueError(f"{path} is not a record: it needs exactly the keys {', '.join(sorted(names))}.")
+    for name, kind in _KINDS.items():
+        if not isinstance(content[name], kind):
+            raise ValueError(f"{path} is not a record: its {name} is {content[name]!r:.80}.")
     content["config"] = {**_LATER, **content["config"]}
     if isinstance(train := content["config"].get("train"), dict):  # settings younger than the record
         content["config"]["train"] = {**asdict(TrainConfig()), **train}

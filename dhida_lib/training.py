@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from dhida_lib import _distributed, checkpoints
-from dhida_lib._validate import bad, choice, positive, positive_int
+from dhida_lib._validate import bad, choice, instance, positive, positive_int, seed_int, tensor
 from dhida_lib.data import AUGMENTATIONS, Split, batches
 from dhida_lib.quantization import piecewise, quantization_error, sign
 
@@ -99,8 +99,8 @@ class TrainConfig:
         choice("schedule", self.schedule, ("constant", "cosine"))
         positive("warmup", self.warmup, zero=True)
         choice("augment", self.augment, AUGMENTATIONS)
-        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
-            raise bad("seed", self.seed, "an integer ≥ 0")
+        seed_int("seed", self.seed)
+        _device(self.device)
         choice("precision", self.precision, PRECISIONS)
         for name in ("channels_last", "compile", "data_on_device"):
             if not isinstance(value := getattr(self, name), bool):
@@ -191,13 +191,25 @@ def pick_device(device: str = "auto") -> torch.device:
 
     Source: ours; used in Chapter 11.
     """
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    found = _device(device)
     try:
-        found = torch.device(device)
         torch.empty(0, device=found)
     except (RuntimeError, AssertionError) as error:
         raise bad("device", device, "'auto' or a device that torch finds here") from error
+    return found
+
+
+def _device(name: str) -> torch.device:
+    """The device of this name, here or on another machine."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    need = "'auto' or a device that torch finds, such as 'cpu' or 'cuda:1'"
+    try:
+        found = torch.device(instance("device", name, str, need))
+    except RuntimeError as error:
+        raise bad("device", name, need) from error
+    if found.type == "meta":  # it computes nothing
+        raise bad("device", name, need)
     return found
 
 
@@ -205,11 +217,14 @@ def seed_everything(seed: int) -> None:
     """Seed torch's generators, which draw initial weights.
 
     Args:
-        seed: an integer ≥ 0.
+        seed: an integer from 0 to 2³² − 1.
+
+    Raises:
+        ValueError: if it is none.
 
     Source: Algorithm 1; used in Chapter 11.
     """
-    torch.manual_seed(seed)
+    torch.manual_seed(seed_int("seed", seed))
 
 
 def learning_rate(config: TrainConfig, step: int, steps_per_epoch: int) -> float:
@@ -223,8 +238,12 @@ def learning_rate(config: TrainConfig, step: int, steps_per_epoch: int) -> float
     Returns:
         The rate.
 
+    Raises:
+        ValueError: if there is no step in an epoch.
+
     Source: §4.2 has a constant rate; built in Chapter 11.
     """
+    positive_int("steps_per_epoch", steps_per_epoch)
     total, warm = config.epochs * steps_per_epoch, config.warmup * steps_per_epoch
     rate = config.lr if warm == 0 else config.lr * min(1.0, (step + 1) / warm)
     if config.schedule == "cosine":
@@ -241,8 +260,15 @@ def bit_balance(codes: Tensor) -> float:
     Returns:
         mean over bits of |mean over images|: 0 if every bit is balanced, 1 if every bit is constant.
 
+    Raises:
+        ValueError: if ``codes`` is no such table, or an empty one.
+
     Source: the aim of Eq. (12), measured; built in Chapter 11.
     """
+    codes = tensor("codes", codes)
+    if codes.ndim != 2 or codes.numel() == 0 or codes.is_complex():
+        raise bad("codes", f"shape {tuple(codes.shape)} of {codes.dtype}", "codes n×K, not empty")
+    codes = codes.to(torch.promote_types(codes.dtype, torch.float32))
     return float(codes.mean(dim=0).abs().mean())
 
 
@@ -258,13 +284,15 @@ def outputs(model: nn.Module, split: Split, batch_size: int | None = None) -> Te
         u (n×K) on the CPU, float32. With several processes each computes its share, and all get the whole.
 
     Raises:
-        ValueError: if an output is not a finite number, as after a training that diverged.
+        ValueError: if an output is not a finite number, as after a training that diverged; if ``batch_size``
+            is wrong.
 
     Source: Eq. (14); built in Chapter 11.
     """
     device = next(model.parameters()).device
     mine = torch.arange(len(split)).tensor_split(_distributed.world())[_distributed.rank()]
-    size = batch_size or (32 if device.type == "cpu" else 500)
+    usual = 32 if device.type == "cpu" else 500
+    size = usual if batch_size is None else positive_int("batch_size", batch_size)
     training = model.training
     model.eval()
     try:
@@ -335,6 +363,7 @@ def train(
 
     Source: Algorithm 1; built in Chapters 11 and 12.
     """
+    instance("config", config, TrainConfig, "a TrainConfig")
     _distributed.begin()
     device = pick_device(config.device)
     network = _prepare(model, config, device)

@@ -433,6 +433,10 @@ def test_registry():
         (lambda: DHIDALoss(K)(torch.ones(B, K + 1), IDS), r"`u` must be B×bits = B×7.*\(5, 8\)"),
         (lambda: DHIDALoss(K)(torch.ones(K), IDS), r"`u` must be B×bits"),
         (lambda: DHIDALoss(K)(torch.ones(0, K), IDS[:0]), r"`u` must be B×bits"),
+        (lambda: DHIDALoss(K)(draw(), None), r"`labels` must be "),
+        (lambda: DHIDALoss(K)(draw(), "cats"), r"`labels` must be "),
+        (lambda: DHIDALoss(K, N, C)(draw(), IDS, "first"), r"`index` must be "),
+        (lambda: DHIDALoss(K, N, C)(draw(), IDS, INDEX + 0j), r"`index` must be 5 integers"),
         (lambda: DHIDALoss(K)(draw(), IDS[:3]), r"`labels` must be one for each of the 5 rows.*3 of them"),
         (lambda: DHIDALoss(K)(draw(), IDS.double()), r"`labels` must be class ids \(n,\) or"),
         (lambda: DHIDALoss(K, num_classes=3)(draw(), MULTI), r"`labels` must be multi-hot .* = 3"),
@@ -460,6 +464,15 @@ def test_registry():
 def test_errors(call, match):
     with pytest.raises(ValueError, match=match):
         call()
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_an_option_of_the_wrong_kind_is_named(name):
+    for option, default in LOSSES[name].options().items():
+        yes = 1 if isinstance(default, bool) else True
+        for wrong in ("7", [1], -1, float("nan"), 10**400, object(), yes):
+            with pytest.raises(ValueError, match=f"`{option}` must be"):
+                build_loss(name, 8, num_classes=C, **{option: wrong})
 
 
 def test_a_bank_on_another_device_is_an_error():

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
 
@@ -325,11 +326,39 @@ def test_learning_rate():
         ("warmup", float("inf")), ("schedule", "step"), ("augment", "blur"), ("seed", -1), ("seed", True),
         ("precision", "float16"), ("precision", 16), ("channels_last", 1), ("compile", "yes"),
         ("data_on_device", None), ("accumulate", 0), ("accumulate", 2.0), ("accumulate", True),
+        ("lr", 10**400), ("lr", True), ("lr", None), ("warmup", 10**400), ("weight_decay", float("nan")),
+        ("epochs", 10**400), ("batch_size", 10**400), ("seed", "1"), ("seed", 2**32), ("seed", 1.0),
+        ("device", "gpu"), ("device", 3), ("device", None), ("device", "meta"), ("device", "cuda:x"),
+        ("schedule", ["cosine"]), ("augment", None), ("precision", {}),
     ],
 )  # fmt: skip
 def test_wrong_settings(name, value):
     with pytest.raises(ValueError, match=f"`{name}` must be"):
         TrainConfig(**{name: value})
+
+
+def test_every_setting_of_the_training_is_checked():
+    for setting in fields(TrainConfig):
+        for wrong in (object(), [[]], 3 + 4j, None, -1, float("nan"), "", b"cpu"):
+            with pytest.raises(ValueError, match=f"`{setting.name}` must be"):
+                TrainConfig(**{setting.name: wrong})
+    assert TrainConfig(device="cuda:7").device == "cuda:7"  # of another machine
+
+
+def test_wrong_arguments_are_named(tmp_path):
+    data, model, loss = build(TINY)
+    for name, call in {
+        "seed": lambda: training.seed_everything("7"),
+        "batch_size": lambda: outputs(model, data.query.take(3), 0),
+        "steps_per_epoch": lambda: learning_rate(TINY.train, 0, 0),
+        "codes": lambda: training.bit_balance(torch.ones(3)),
+        "config": lambda: train(model, loss, data.train, TINY),
+    }.items():
+        with pytest.raises(ValueError, match=f"`{name}` must be"):
+            call()
+    with pytest.raises(ValueError, match="`seed` must be"):
+        dhida_lib.start("fast", "7")
+    assert training.bit_balance(torch.tensor([[1, 1], [1, -1]])) == 0.5  # whole numbers too
 
 
 class Small(nn.Module):
@@ -748,6 +777,30 @@ def test_a_card_that_describes_no_such_network(tmp_path):
             load_model(path)
 
 
+def test_what_json_cannot_hold_is_said_before_anything_is_written(tmp_path):
+    path = save_model(small_model(1), tmp_path / "m", {"a": 1})
+    before = {f.name: f.read_bytes() for f in tmp_path.iterdir()}
+    for wrong in ({"a": {1, 2}}, {"a": float("nan")}, {"a": "\udcff"}, {("a", "b"): 1}):
+        with pytest.raises(ValueError, match=r"m\.json is not written: JSON cannot hold its content"):
+            save_model(small_model(2), path, wrong)
+        with pytest.raises(ValueError, match=r"n\.json is not written"):
+            write_json(tmp_path / "n.json", wrong)
+    assert {f.name: f.read_bytes() for f in tmp_path.iterdir()} == before
+
+
+def test_a_card_names_only_a_tensor_file_beside_it(tmp_path):
+    path = save_model(small_model(1), tmp_path / "in" / "m")
+    elsewhere = tmp_path / "w.safetensors"
+    (next((tmp_path / "in").glob("*.safetensors"))).rename(elsewhere)
+    content = read_card(path)
+    for name in ("../w.safetensors", str(elsewhere), 3, None, "m.json", ["w.safetensors"], ".."):
+        write_card(path, {**content, "file": name})
+        with pytest.raises(ValueError, match="is no name of a tensor file beside it"):
+            load_model(path)
+    save_model(small_model(2), path)  # it is not believed when it comes to removing either
+    assert elsewhere.is_file()
+
+
 def test_what_a_killed_writer_left_is_removed_by_the_next(tmp_path):
     path = tmp_path / "a.json"
     code = (
@@ -854,6 +907,11 @@ def test_records(tmp_path):
     assert records.load_records(tmp_path, bits=32) == []
     with pytest.raises(ValueError, match="a folder of records"):
         records.load_records(tmp_path / "none")
+    content = read_card(path)
+    for key in content:
+        write_card(path, {**content, key: None})
+        with pytest.raises(ValueError, match=rf"r\.json is not a record: its {key} is None"):
+            records.load_record(path)
     path.write_text("{}")
     with pytest.raises(ValueError, match="is not a record"):
         records.load_record(path)

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dhida_lib._validate import bad, positive, positive_int
+from dhida_lib._validate import bad, instance, positive, positive_int
 from dhida_lib.losses.base import HashLoss, Search, register_loss, shared_labels
 
 __all__ = ["HashNetLoss"]
@@ -72,7 +72,7 @@ class HashNetLoss(HashLoss):
         if self.beta_end < 1:
             raise bad("beta_end", beta_end, "a number ≥ 1, where β starts")
         self.stages = positive_int("stages", stages)
-        self.overlap = overlap
+        self.overlap = instance("overlap", overlap, bool, "True or False")
         self.register_buffer("beta", torch.tensor(1.0))
 
     def start_epoch(self, epoch: int, epochs: int) -> None:
