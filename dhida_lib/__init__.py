@@ -20,11 +20,19 @@ __version__ = "0.1.0"
 _HOMES = {
     "dhida_lib.attention": ("ChannelAttention", "DualAttention", "PositionAttention"),
     "dhida_lib.backbones": ("register_backbone",),
-    "dhida_lib.callbacks": ("CsvLog", "Monitor", "PrintLog", "TensorBoardLog"),
-    "dhida_lib.checkpoints": ("load_model", "save_model"),
-    "dhida_lib.data": ("batches", "data_path", "load_dataset"),
-    "dhida_lib.losses": ("ClassifierLoss", "DHIDALoss"),
-    "dhida_lib.models": ("HashNetwork",),
+    "dhida_lib.data": (
+        "DataSource",
+        "Preprocess",
+        "Protocol",
+        "RetrievalData",
+        "Split",
+        "batches",
+        "data_path",
+        "load_dataset",
+        "register_dataset",
+    ),
+    "dhida_lib.losses": ("ClassifierLoss", "DHIDALoss", "HashLoss", "register_loss"),
+    "dhida_lib.models": ("HashNetwork", "load_model", "save_model"),
     "dhida_lib.quantization": (
         "one_hot_codes",
         "piecewise",
@@ -33,9 +41,21 @@ _HOMES = {
         "straight_through_sign",
     ),
     "dhida_lib.records": ("Record", "load_record", "load_records", "save_record"),
-    "dhida_lib.runs": ("PROFILES", "RunConfig", "build", "measure", "run", "start"),
+    "dhida_lib.book.start": ("start",),
+    "dhida_lib.config": ("PROFILES", "RunConfig", "TrainConfig"),
+    "dhida_lib.runs": ("build", "measure", "run"),
     "dhida_lib.labels": ("similarity",),
-    "dhida_lib.training": ("History", "TrainConfig", "encode", "outputs", "seed_everything", "train"),
+    "dhida_lib.training": (
+        "CsvLog",
+        "History",
+        "Monitor",
+        "PrintLog",
+        "TensorBoardLog",
+        "encode",
+        "outputs",
+        "seed_everything",
+        "train",
+    ),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 _ROOMS = {name: f"dhida_lib.book.{name}" for name in ("checks", "exercises", "plots", "widgets")}
@@ -71,12 +91,22 @@ if TYPE_CHECKING:
     from dhida_lib.attention import ChannelAttention, DualAttention, PositionAttention
     from dhida_lib.backbones import register_backbone
     from dhida_lib.book import checks, plots, widgets
-    from dhida_lib.callbacks import CsvLog, Monitor, PrintLog, TensorBoardLog
-    from dhida_lib.checkpoints import load_model, save_model
-    from dhida_lib.data import batches, data_path, load_dataset
+    from dhida_lib.book.start import start
+    from dhida_lib.config import PROFILES, RunConfig, TrainConfig
+    from dhida_lib.data import (
+        DataSource,
+        Preprocess,
+        Protocol,
+        RetrievalData,
+        Split,
+        batches,
+        data_path,
+        load_dataset,
+        register_dataset,
+    )
     from dhida_lib.labels import similarity
-    from dhida_lib.losses import ClassifierLoss, DHIDALoss
-    from dhida_lib.models import HashNetwork
+    from dhida_lib.losses import ClassifierLoss, DHIDALoss, HashLoss, register_loss
+    from dhida_lib.models import HashNetwork, load_model, save_model
     from dhida_lib.quantization import (
         one_hot_codes,
         piecewise,
@@ -85,5 +115,15 @@ if TYPE_CHECKING:
         straight_through_sign,
     )
     from dhida_lib.records import Record, load_record, load_records, save_record
-    from dhida_lib.runs import PROFILES, RunConfig, build, measure, run, start
-    from dhida_lib.training import History, TrainConfig, encode, outputs, seed_everything, train
+    from dhida_lib.runs import build, measure, run
+    from dhida_lib.training import (
+        CsvLog,
+        History,
+        Monitor,
+        PrintLog,
+        TensorBoardLog,
+        encode,
+        outputs,
+        seed_everything,
+        train,
+    )

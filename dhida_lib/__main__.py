@@ -18,20 +18,19 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
-import torch
 from safetensors.torch import save_file
 
 from dhida_lib._distributed import begin, rank, world
 from dhida_lib._files import sha256, write_atomic
 from dhida_lib._validate import bad
-from dhida_lib.callbacks import CsvLog, Progress, TensorBoardLog
-from dhida_lib.checkpoints import load_model, save_model
-from dhida_lib.data import load_dataset
-from dhida_lib.experiments import BASES, SOURCES, TABLES, Job, missing, plan, reproduce
-from dhida_lib.photos import encode_folder, encode_to_store, find_in_store, find_similar
+from dhida_lib.config import PROFILES, RunConfig
+from dhida_lib.data import DATASETS, load_dataset
+from dhida_lib.experiments import TABLES, Job, missing, plan, repeat, reproduce
+from dhida_lib.models import HashNetwork
 from dhida_lib.records import Record, load_record, load_records, save_record
-from dhida_lib.runs import PROFILES, RunConfig, measure, run
-from dhida_lib.training import Callback, pick_device
+from dhida_lib.runs import measure, run
+from dhida_lib.search.photos import encode_folder, encode_to_store, find_in_store, find_similar
+from dhida_lib.training import Callback, CsvLog, Progress, TensorBoardLog, pick_device
 
 __all__ = ["main"]
 
@@ -78,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
         choices=TABLES,
         help="tune: a search; edge: one rate past it; table3: methods; table4: models; beyond: Chapter 19",
     )
-    r.add_argument("--dataset", choices=list(BASES), default="fashion-mnist")
+    r.add_argument("--dataset", choices=list(DATASETS), default="fashion-mnist")
     r.add_argument("--bits", type=int, nargs="+", default=[16])
     r.add_argument("--seeds", type=int, nargs="+", default=[0])
     r.add_argument("--rows", nargs="+", help="only these rows of the table")
@@ -151,20 +150,20 @@ def _train(args: argparse.Namespace) -> None:
     if not first:
         return
     where = save_record(record, args.out / "record.json")
-    about = {
-        "record": where.name,
-        "record_sha256": sha256(where),
-        "config": record.config,
-        "data": record.protocol,
-    }
-    saved = save_model(model, args.out / "model", about)
+    saved = model.save(
+        args.out / "model",
+        record=where.name,
+        record_sha256=sha256(where),
+        config=record.config,
+        data=record.protocol,
+    )
     _say(*_summary(record.metrics))
     _say(f"model {saved}, record {where}; {record.seconds:.0f} s of training")
 
 
 def _watching(args: argparse.Namespace, config: RunConfig) -> list[Callback]:
     """A progress bar, and the logs that were asked for."""
-    watching: list[Callback] = [Progress(config.train.epochs)]
+    watching: list[Callback] = [Progress(config.training.epochs)]
     if "csv" in args.log:
         watching.append(CsvLog(args.out / "log.csv"))
     if "tensorboard" in args.log:
@@ -176,8 +175,8 @@ def _pretrain(args: argparse.Namespace) -> None:
     """A classifier without attention; its backbone is what `weights` of a later run takes."""
     start = {"method": "classifier", "attention": "none", "weights": None}
     config = PROFILES[args.profile].change(**{**start, **dict(args.set)})
-    if config.dataset == "folder" and config.protocol is None:
-        config = config.change(protocol="all")
+    if config.data.protocol is None:
+        config = config.change(protocol=DATASETS[config.data.dataset].to_pretrain)
     _folder("--out", args.out)
     begin()
     first = rank() == 0
@@ -193,24 +192,24 @@ def _pretrain(args: argparse.Namespace) -> None:
 
 
 def _evaluate(args: argparse.Namespace) -> None:
-    model, about = load_model(args.model)
-    config = about.get("config", RunConfig().as_dict())
-    other = args.dataset is not None and args.dataset != config["dataset"]
-    protocol = args.protocol or (None if other else config["protocol"])
-    size = None if other else config.get("image_size")  # models saved before this setting lack it
-    data = load_dataset(args.dataset or config["dataset"], args.root, config["split_seed"], protocol, size)
+    model = HashNetwork.load(args.model)
+    own = RunConfig.from_dict(model.about.get("config", {})).data
+    other = args.dataset is not None and args.dataset != own.dataset
+    protocol = args.protocol or (None if other else own.protocol)
+    size = None if other else own.image_size
+    data = load_dataset(args.dataset or own.dataset, args.root, own.split_seed, protocol, size)
     if data.channels != model.config["in_channels"]:
         raise bad(
             "--dataset", data.name, f"images of {model.config['in_channels']} channels, as {args.model}"
         )
     model.to(pick_device(args.device))
     _say(*data.describe().splitlines())
-    _say(*_summary(measure(model, data, config["method"])))
+    _say(*_summary(measure(model, data)))
 
 
 def _reproduce(args: argparse.Namespace) -> None:
     folder = args.records / args.dataset
-    source = args.records / SOURCES.get(args.dataset, args.dataset)
+    source = args.records / (DATASETS[args.dataset].settings_from or args.dataset)
 
     def make_plan(records: list[Record]) -> list[Job]:
         searched = load_records(source) if source != folder and source.is_dir() else []
@@ -232,29 +231,20 @@ def _reproduce(args: argparse.Namespace) -> None:
 
 def _repeat(args: argparse.Namespace) -> int:
     """Status 1 if a number differs. It will, on another processor or with another version of torch."""
-    differ = 0
-    for path in args.record:
-        if args.out and (args.out / path.name).resolve() == path.resolve():
-            raise bad(
-                "--out", str(args.out), f"another folder than that of {path.name}, which it would replace"
-            )
     if args.out:
         _folder("--out", args.out)
-    for path, old in [(path, load_record(path)) for path in args.record]:
-        torch.set_num_threads(
-            old.machine.get("threads", torch.get_num_threads())
-        )  # a sum's order depends on it
-        _, new = run(RunConfig().change(**{**old.settings(), **dict(args.set)}), args.root, note=old.note)
-        same = new.metrics == old.metrics
-        differ += not same
-        told = "every number the same" if same else f"now {new.metrics['map']:.4f}: NOT the same"
-        _say(f"{path.name}: mAP {old.metrics['map']:.4f}, {told}")
-        if args.out:
-            save_record(new, args.out / path.name)
-        if not same:
-            was = {k: old.machine.get(k, "not recorded") for k in new.machine}
-            odd = [f"{k} {was[k]} → {v}" for k, v in new.machine.items() if was[k] != v]
-            _say("  between the machines: " + ("; ".join(odd) or "no difference that a record knows"))
+    for path in args.record:
+        load_record(path)  # a wrong name is found before the first run
+    differ = 0
+    for path in args.record:
+        again = repeat(path, args.root, dict(args.set), args.out)
+        old, new = (record.metrics["map"] for record in (again.old, again.new))
+        told = "every number the same" if again.same else f"now {new:.4f}: NOT the same"
+        _say(f"{path.name}: mAP {old:.4f}, {told}")
+        if not again.same:
+            differ += 1
+            odd = "; ".join(again.machines) or "no difference that a record knows"
+            _say(f"  between the machines: {odd}")
     return int(differ > 0)
 
 

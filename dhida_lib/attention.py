@@ -24,11 +24,13 @@ from torch import Tensor, nn
 from dhida_lib._validate import bad, choice, computable, positive_int, same_type
 
 __all__ = [
+    "ATTENTIONS",
     "ChannelAttention",
     "Doubled",
     "DualAttention",
     "PlainConvolutions",
     "PositionAttention",
+    "build_attention",
     "effective_number",
 ]
 
@@ -350,3 +352,37 @@ def _check_map(A: Tensor, channels: int, convolution: nn.Conv2d | None = None) -
     if convolution is not None and not same_type(A, own := convolution.weight):
         raise bad("A", f"{A.dtype} on {A.device}", f"{need} of this module's {own.dtype} on {own.device}")
     return A
+
+
+ATTENTIONS = ("none", "double", "conv", "flipped", "danet", "ida")
+"""The names that `build_attention` takes; the second to the fourth are controls."""
+
+
+def build_attention(name: str, channels: int, reduce: str = "column", fusion: str = "sum") -> nn.Module:
+    """The module that stands between map and pooling.
+
+    Args:
+        name: one of `ATTENTIONS`.
+        channels: C, the channels of the map.
+        reduce: ``"column"`` or ``"row"``, a choice only with ``"ida"``.
+        fusion: ``"sum"`` or ``"mean"``, a choice only with the variants of `DualAttention`.
+
+    Returns:
+        A module from maps to maps of the same shape.
+
+    Raises:
+        ValueError: for an argument outside these choices.
+
+    Source: Fig. 1; built in Chapter 7.
+    """
+    choice("attention", name, ATTENTIONS)
+    choice("reduce", reduce, ("column", "row"))
+    choice("fusion", fusion, ("sum", "mean"))
+    if reduce != "column" and name != "ida":
+        raise bad("reduce", reduce, f'left at "column" with attention={name!r}: only "ida" has a choice')
+    plain = {"none": nn.Identity, "double": Doubled, "conv": PlainConvolutions}
+    if name not in plain:
+        return DualAttention(channels, name, reduce, fusion)
+    if fusion != "sum":
+        raise bad("fusion", fusion, f'left at "sum" with attention={name!r}, which fuses nothing')
+    return plain[name](channels)

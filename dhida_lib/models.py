@@ -5,21 +5,24 @@ x → feature map A → attention E → ψ(x) → u = Wᵀψ + b (Eq. 14) → h 
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from dhida_lib import _tensors
 from dhida_lib._validate import bad, choice, positive, positive_int
-from dhida_lib.attention import Doubled, DualAttention, PlainConvolutions
+from dhida_lib.attention import ATTENTIONS, build_attention
 from dhida_lib.backbones import build_backbone
-from dhida_lib.quantization import sign
+from dhida_lib.codes import CODE_RULES, to_codes
+from dhida_lib.data import DATASETS
+from dhida_lib.data.preprocess import Preprocess
+from dhida_lib.losses import LOSSES
 
-__all__ = ["ATTENTIONS", "HashNetwork"]
-
-ATTENTIONS = ("none", "double", "conv", "flipped", "danet", "ida")
-"""The names that `HashNetwork` takes for ``attention``; the second to the fourth are controls."""
+__all__ = ["ATTENTIONS", "HashNetwork", "Head", "load_model", "save_model", "weights_hash"]
 
 
 class HashNetwork(nn.Module):
@@ -31,8 +34,10 @@ class HashNetwork(nn.Module):
     attention: under one seed they start alike whatever ``attention`` is, so comparisons can be paired.
 
     Args:
-        backbone: ``"resnet18"`` (the paper's), ``"alexnet"``, or ``"narrow-resnet"`` and ``"narrow-alexnet"``
-            for images of 28 to 32 pixels.
+        backbone: ``"resnet18"`` (the paper's), ``"alexnet"``, ``"narrow-resnet"`` and ``"narrow-alexnet"``
+            for images of 28 to 32 pixels, ``"efficientnet-lite0"``, ``"timm:NAME"`` for a model of timm, a
+            name that `register_backbone` knows, or a network of your own (an ``nn.Module``, see
+            `ModuleBackbone`).
         attention: between map and pooling: ``"ida"`` (the paper's), ``"danet"``, ``"none"``, or a control:
             ``"double"`` (`Doubled`, 2A), ``"conv"`` (`PlainConvolutions`, as many parameters) and
             ``"flipped"`` (`DualAttention` with softmax of +M and +N).
@@ -43,10 +48,18 @@ class HashNetwork(nn.Module):
         reduce: ``"column"`` or ``"row"``, see `DualAttention`; a choice only with ``"ida"``.
         fusion: ``"sum"`` or ``"mean"``, see `DualAttention`, whose variants alone have a choice.
         width: w of ``"narrow-resnet"`` and ``"narrow-alexnet"``.
+        frozen: which part of the backbone stands still: None, ``"all"``, or the last frozen one of its
+            `stages`. It runs in evaluation mode and without gradient, and its map is rounded to half
+            precision, so that a map that was cached on disk gives the same codes (see `dhida_lib.frozen`).
+        neck: channels of a trainable 1×1 convolution between backbone and attention; None: there is none.
+        code_rule: how codes are made of the outputs, a name in `dhida_lib.codes.CODE_RULES`.
 
     Attributes:
-        backbone, attention, hash_layer: the three parts, modules.
+        backbone, neck, attention, hash_layer: the parts, modules.
         bits: K.
+        preprocess: what must happen to a picture before it; None: not known (`dhida_lib.run` sets it).
+        class_names: names of the classes that it was trained on, by id; None: not known.
+        about: whatever else was saved with it.
 
     Raises:
         ValueError: for a wrong argument or weights that do not fit.
@@ -66,11 +79,19 @@ class HashNetwork(nn.Module):
         reduce: str = "column",
         fusion: str = "sum",
         width: int = 16,
+        frozen: str | None = None,
+        neck: int | None = None,
+        code_rule: str = "sign",
     ) -> None:
         super().__init__()
+        self._frozen_stages = 0
         choice("attention", attention, ATTENTIONS)
         self.bits = positive_int("bits", bits)
         init_std = positive("init_std", init_std)
+        self.code_rule = choice("code_rule", code_rule, CODE_RULES)
+        self.preprocess: Preprocess | None = None
+        self.class_names: tuple[str, ...] | None = None
+        self.about: dict[str, Any] = {}
         self._config = {
             "backbone": backbone,
             "attention": attention,
@@ -81,16 +102,81 @@ class HashNetwork(nn.Module):
             "reduce": reduce,
             "fusion": fusion,
             "width": width,
+            "frozen": frozen,
+            "neck": neck,
+            "code_rule": code_rule,
         }
         self.backbone = build_backbone(backbone, weights, in_channels, width)
-        self.hash_layer = nn.Linear(self.backbone.feature_dim, bits)
+        channels, features = self.backbone.map_channels, self.backbone.feature_dim
+        if neck is not None:
+            if features != channels:
+                raise bad("neck", neck, "None with a backbone whose pooling has layers of its own")
+            channels = features = positive_int("neck", neck)
+        self.hash_layer = nn.Linear(features, bits)
         nn.init.normal_(self.hash_layer.weight, std=init_std)
         nn.init.normal_(self.hash_layer.bias, std=init_std)
-        self.attention = _build_attention(attention, self.backbone.map_channels, reduce, fusion)
+        self.neck = nn.Identity() if neck is None else nn.Conv2d(self.backbone.map_channels, neck, 1)
+        self.attention = build_attention(attention, channels, reduce, fusion)
+        self._frozen_stages = self._freeze(frozen)
+
+    def _freeze(self, frozen: str | None) -> int:
+        """Stop the learning of the backbone's first stages, and return how many."""
+        if frozen is None:
+            return 0
+        names = [name for name, _ in self.backbone.stages()]
+        count = len(names) if choice("frozen", frozen, ["all", *names]) == "all" else names.index(frozen) + 1
+        for name in names[:count]:
+            for module in self.backbone.parts(name):
+                module.requires_grad_(False).eval()
+        return count
+
+    def frozen_parts(self) -> list[tuple[str, nn.Module]]:
+        """The modules that stand still, with the names of their stages."""
+        names = [name for name, _ in self.backbone.stages()[: self._frozen_stages]]
+        return [(name, module) for name in names for module in self.backbone.parts(name)]
+
+    def train(self, mode: bool = True) -> HashNetwork:
+        """Switch to training mode (or evaluation); what is frozen stays in evaluation mode."""
+        super().train(mode)
+        for _, module in self.frozen_parts():
+            module.eval()
+        return self
+
+    def frozen_map(self, x: Tensor) -> Tensor:
+        """What the frozen stages make of images, rounded to half precision.
+
+        Args:
+            x: normalised images B×in_channels×H×W, floating.
+
+        Returns:
+            B×C'×h×w, float16, without gradient.
+
+        Raises:
+            ValueError: if nothing is frozen, or a number is too large for half precision.
+        """
+        if not self._frozen_stages:
+            raise bad("frozen", None, "all, or the last of the stages that stand still")
+        with torch.no_grad():
+            y = self.backbone.check_images(x)
+            for _, stage in self.backbone.stages()[: self._frozen_stages]:
+                y = stage(y)
+            return y.half()
+
+    def from_frozen(self, y: Tensor) -> Tensor:
+        """The outputs u (B×bits), from what `frozen_map` gave (B×C'×h×w)."""
+        y = y.to(self.hash_layer.weight.dtype)
+        for _, stage in self.backbone.stages()[self._frozen_stages :]:
+            y = stage(y)
+        return self._from_map(y)
 
     def feature_map(self, x: Tensor) -> Tensor:
-        """A: images x (B×in_channels×H×W) → the backbone's last map (B×C×h×w)."""
-        return self.backbone.feature_map(x)
+        """A: images x (B×in_channels×H×W) → the map that attention sees (B×C×h×w)."""
+        if not self._frozen_stages:
+            return self.neck(self.backbone.feature_map(x))
+        y = self.frozen_map(x).to(x.dtype)
+        for _, stage in self.backbone.stages()[self._frozen_stages :]:
+            y = stage(y)
+        return self.neck(y)
 
     def attend(self, A: Tensor) -> Tensor:
         """E: attention on a map A; both B×C×h×w."""
@@ -113,9 +199,13 @@ class HashNetwork(nn.Module):
         psi = self.backbone.pool(E)  # B×d
         return self.hash_layer(psi)  # Eq. 14, B×K
 
+    def _from_map(self, y: Tensor) -> Tensor:
+        """U from the backbone's last map (B×C×h×w)."""
+        return self.hash_layer(self.backbone.pool(self.attend(self.neck(y))))
+
     @torch.no_grad()
     def codes(self, x: Tensor) -> Tensor:
-        """The binary codes h = sign(u), without gradient.
+        """The binary codes h = sign(u) (or by another `code_rule`), without gradient.
 
         Batch norm and dropout act as the mode of the network says: call ``model.eval()`` first, else the
         code of an image depends on the batch that it came in.
@@ -133,26 +223,197 @@ class HashNetwork(nn.Module):
         if not u.isfinite().all():
             need = "finite images, for a network whose training did not diverge"
             raise bad("x", "images whose output u holds NaN or infinity", need)
-        return sign(u)  # Eq. 15
+        return to_codes(u, self.code_rule)  # Eq. 15
 
     @property
     def config(self) -> dict[str, Any]:
         """The constructor's arguments, ready for JSON: ``HashNetwork(**model.config)`` has the same shape.
 
         ``weights`` is always ``None`` here: a state dict that is loaded afterwards brings all weights, and
-        must not need the file from which training once started.
+        must not need the file from which training once started. With a backbone of your own that has no name,
+        ``backbone`` is ``None``.
         """
-        return dict(self._config)
+        name = self._config["backbone"]
+        return {**self._config, "backbone": name if isinstance(name, str) else None}
+
+    def extra_repr(self) -> str:
+        """The settings, for ``print(model)``."""
+        shown = {k: v for k, v in self.config.items() if k not in ("weights", "backbone") and v is not None}
+        return ", ".join(f"{k}={v!r}" for k, v in shown.items())
+
+    def save(self, path: str | os.PathLike[str], **about: Any) -> Path:
+        """Save everything that turns a picture into its code: settings, weights, preprocessing, code rule.
+
+        Killed at any moment, the old version is still there, or the new one.
+
+        Args:
+            path: where to: ``NAME.json``, or the same without ending. The tensors go beside it, into
+                ``NAME-HASH.safetensors``; those of the version before are removed.
+            about: what else to say of it (JSON-able), for example ``run="…"``; it comes back as `about`.
+
+        Returns:
+            The JSON file's path.
+
+        Raises:
+            ValueError: if a weight is not a finite number.
+
+        Source: built in Chapter 11.
+        """
+        if (name := _tensors.not_finite(self)) is not None:
+            raise bad("model", f"{name} with NaN or infinity", "a network of finite weights")
+        content = {
+            "model": self.config,
+            "preprocess": None if self.preprocess is None else self.preprocess.as_dict(),
+            "class_names": None if self.class_names is None else list(self.class_names),
+            "about": {**self.about, **about},
+        }
+        card, tensors = _tensors.card_path(path), _tensors.plain(self.state_dict())
+        return _tensors.write(card, f"{card.stem}.safetensors", lambda p: save_file(tensors, str(p)), content)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], backbone: nn.Module | None = None) -> HashNetwork:
+        """Load what `save` saved, by this or an earlier version.
+
+        Args:
+            path: the JSON file, or its name without ending.
+            backbone: a network of the same shape as the backbone that was saved, if that had no name.
+
+        Returns:
+            The network, on the CPU, in evaluation mode.
+
+        Raises:
+            FileNotFoundError: if a file is missing; nothing is ever trained instead.
+            ValueError: if a file is damaged or of another format, a weight is not a finite number, or the
+                backbone is not known here.
+
+        Source: used in Chapter 13.
+        """
+        where = _tensors.card_path(path)
+        content = _read_card(where)
+        settings = {**content["model"], "weights": None}  # the file has all weights
+        if backbone is not None:
+            settings["backbone"] = backbone
+        elif settings.get("backbone") is None:
+            raise bad("backbone", None, "given: the saved network had one without a name (or register it)")
+        try:
+            model = cls(**settings)
+        except TypeError as error:
+            raise ValueError(f"{where} is damaged: it describes no network ({error}).") from error
+        tensors = load_file(str(_tensors.file_of(where, content)))
+        if differ := _tensors.differences(tensors, model.state_dict()):
+            raise ValueError(f"{where} is damaged: it describes a network of other weights ({differ}).")
+        model.load_state_dict(tensors)
+        if (name := _tensors.not_finite(model)) is not None:
+            raise ValueError(f"{where} is no trained network: {name} holds NaN or infinity.")
+        if content["preprocess"] is not None:
+            model.preprocess = Preprocess.from_dict(content["preprocess"])
+        if content["class_names"] is not None:
+            model.class_names = tuple(content["class_names"])
+        model.about = content["about"]
+        return model.eval()
 
 
-def _build_attention(name: str, channels: int, reduce: str, fusion: str) -> nn.Module:
-    """The module that stands between map and pooling."""
-    choice("reduce", reduce, ("column", "row"))
-    choice("fusion", fusion, ("sum", "mean"))
-    if reduce != "column" and name != "ida":
-        raise bad("reduce", reduce, f'left at "column" with attention={name!r}: only "ida" has a choice')
-    if name in ("ida", "danet", "flipped"):
-        return DualAttention(channels, name, reduce, fusion)
-    if fusion != "sum":
-        raise bad("fusion", fusion, f'left at "sum" with attention={name!r}, which fuses nothing')
-    return {"none": nn.Identity, "double": Doubled, "conv": PlainConvolutions}[name](channels)
+class Head(nn.Module):
+    """What is left of a network behind its frozen part: maps in, outputs out. It shares its weights.
+
+    Args:
+        network: a network with a frozen part.
+
+    Raises:
+        ValueError: if nothing is frozen.
+
+    Source: used in Chapter 16.
+    """
+
+    def __init__(self, network: HashNetwork) -> None:
+        super().__init__()
+        if not network._frozen_stages:
+            raise bad("network", "one without a frozen part", "a HashNetwork with `frozen`")
+        self.network = network
+        self.bits = network.bits
+        self.code_rule = network.code_rule
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """U (B×bits) from what `HashNetwork.frozen_map` gave (B×C×h×w)."""
+        return self.network.from_frozen(maps)
+
+
+def save_model(model: HashNetwork, path: str | os.PathLike[str], about: dict[str, Any] | None = None) -> Path:
+    """Save a network: `HashNetwork.save` under its older name.
+
+    Args:
+        model: the network.
+        path: where to.
+        about: what else to say of it (JSON-able).
+
+    Returns:
+        The JSON file's path.
+
+    Raises:
+        ValueError: if a weight is not a finite number.
+
+    Source: used in Chapters 11 and 13.
+    """
+    return model.save(path, **(about or {}))
+
+
+def load_model(path: str | os.PathLike[str]) -> tuple[HashNetwork, dict[str, Any]]:
+    """Load a network: `HashNetwork.load` under its older name.
+
+    Args:
+        path: the JSON file, or its name without ending.
+
+    Returns:
+        The network (on the CPU, in evaluation mode) and the ``about`` that was saved with it.
+
+    Raises:
+        FileNotFoundError: if a file is missing.
+        ValueError: if a file is damaged or of another format.
+
+    Source: used in Chapter 13.
+    """
+    model = HashNetwork.load(path)
+    return model, model.about
+
+
+def weights_hash(path: str | os.PathLike[str]) -> str:
+    """What tells two models apart: the SHA-256 of a saved network's weights, as its JSON file names it.
+
+    Args:
+        path: as for `load_model`, which also checks that the weights have this hash.
+
+    Returns:
+        64 hexadecimal digits.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is damaged or of another format.
+
+    Source: used in Chapter 18.
+    """
+    return str(_read_card(_tensors.card_path(path))["sha256"])
+
+
+def _read_card(where: Path) -> dict[str, Any]:
+    """Read a model's card; one that was written before it told of its images is completed."""
+    if not where.is_file():
+        raise FileNotFoundError(
+            f"There is no model at {where}. `python -m dhida_lib train --help` says how to make one."
+        )
+    content = _tensors.read(where, ("model",))
+    return content if "preprocess" in content else _completed(content)
+
+
+def _completed(old: dict[str, Any]) -> dict[str, Any]:
+    """An older card with what it left to guess: it names data set, side and method in ``about``."""
+    about = old.get("about") or {}
+    data, method = about.get("data", {}), about.get("config", {}).get("method")
+    source = DATASETS.get(data.get("dataset"))
+    rule = LOSSES[method].code_rule if method in LOSSES else "sign"
+    return {
+        **old,
+        "model": {**old["model"], "code_rule": rule},
+        "preprocess": None if source is None else source.sized(data.get("image_size")).as_dict(),
+        "class_names": list(source.classes) or None if source is not None else None,
+        "about": about,
+    }

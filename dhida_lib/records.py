@@ -10,19 +10,18 @@ import platform
 import re
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from dhida_lib._files import read_card, write_card
+from dhida_lib._files import read_card, sha256, write_card
 from dhida_lib._validate import bad
-from dhida_lib.training import TrainConfig
+from dhida_lib.config import RunConfig, nested
 
-__all__ = ["Record", "load_record", "load_records", "machine", "save_record"]
+__all__ = ["Record", "as_recorded", "load_record", "load_records", "machine", "save_record", "weights_name"]
 
-
-_LATER = {"image_size": None}  # settings of a run that are younger than the first records, with their default
 _KINDS: dict[str, Any] = {
     **dict.fromkeys(("config", "protocol", "metrics", "machine"), dict),
     **dict.fromkeys(("version", "created", "note"), str),
@@ -36,7 +35,7 @@ class Record:
     """One run's result, with all that is needed to judge and to repeat it.
 
     Args:
-        config: the run's settings (a `RunConfig` as a dictionary).
+        config: the run's settings, part → setting → value (a `RunConfig` as a dictionary).
         protocol: the data: set, protocol, sizes, split seed, k (`RetrievalData.protocol_record`).
         metrics: the dictionary of `metrics.evaluate`: expected mAP with its bounds, curves, P@H≤2, tie rule.
         history: one row per epoch (`History.epochs`).
@@ -59,15 +58,65 @@ class Record:
     created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
     note: str = ""
 
-    def settings(self) -> dict[str, Any]:
-        """The run's settings for `RunConfig.change`.
+    @property
+    def run(self) -> RunConfig:
+        """The run's settings, checked.
 
-        Returns:
-            Name → value, those of the training beside the others.
-
-        Source: ours; used by ``python -m dhida_lib repeat``.
+        Raises:
+            ValueError: if one is wrong, or names what is not known here, such as a loss of somebody else.
         """
-        return {**{k: v for k, v in self.config.items() if k != "train"}, **self.config["train"]}
+        return RunConfig.from_dict(self.config)
+
+
+def as_recorded(config: RunConfig) -> dict[str, Any]:
+    """Settings as a record has them: a file of weights by its content, a folder by its last part.
+
+    Args:
+        config: the run.
+
+    Returns:
+        Part → setting → value.
+
+    Raises:
+        FileNotFoundError: if the file of weights is not there.
+
+    Source: used by `dhida_lib.run`.
+    """
+    settings = config.as_dict()
+    settings["network"]["weights"] = weights_name(config.network.weights)
+    folder = config.data.folder
+    settings["data"]["folder"] = None if folder is None else Path(folder).name
+    return settings
+
+
+def weights_name(weights: str | None) -> str | None:
+    """What a record says of a backbone's start.
+
+    Args:
+        weights: as `RunConfig` has it, or what a record said.
+
+    Returns:
+        A file by its name and content, not by its place on this machine; the rest as it is.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+
+    Source: ours; used by `run` and in Chapter 16.
+    """
+    if weights is None or weights == "imagenet" or re.fullmatch(r".+ \(SHA-256 [0-9a-f]{16}\)", weights):
+        return weights
+    if not Path(weights).is_file():
+        raise FileNotFoundError(
+            f"There are no weights at {weights}. `python -m dhida_lib pretrain` makes some."
+        )
+    state = Path(weights).stat()
+    return _named(weights, state.st_size, state.st_mtime_ns)
+
+
+@lru_cache
+def _named(file: str, size: int, time: int) -> str:
+    """Hashed once for each state of a file."""
+    return f"{Path(file).name} (SHA-256 {sha256(file)[:16]})"
 
 
 def machine() -> dict[str, Any]:
@@ -140,10 +189,7 @@ def load_record(path: str | os.PathLike[str]) -> Record:
     for name, kind in _KINDS.items():
         if not isinstance(content[name], kind):
             raise ValueError(f"{path} is not a record: its {name} is {content[name]!r:.80}.")
-    content["config"] = {**_LATER, **content["config"]}
-    if isinstance(train := content["config"].get("train"), dict):  # settings younger than the record
-        content["config"]["train"] = {**asdict(TrainConfig()), **train}
-    return Record(**content)
+    return Record(**{**content, "config": nested(content["config"])})
 
 
 def load_records(folder: str | os.PathLike[str], **config: Any) -> list[Record]:
@@ -164,4 +210,6 @@ def load_records(folder: str | os.PathLike[str], **config: Any) -> list[Record]:
     if not Path(folder).is_dir():
         raise bad("folder", str(folder), "a folder of records")
     records = [load_record(path) for path in sorted(Path(folder).glob("*.json"))]
-    return [r for r in records if all(r.config.get(k) == v for k, v in config.items())]
+    wanted = nested(config, complete=False)
+    parts = [(part, name, v) for part, values in wanted.items() for name, v in values.items()]
+    return [r for r in records if all(r.config[part].get(name) == v for part, name, v in parts)]

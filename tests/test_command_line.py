@@ -20,11 +20,10 @@ from safetensors import SafetensorError
 
 from dhida_lib import __main__ as command_line
 from dhida_lib.__main__ import main
-from dhida_lib.checkpoints import save_model
-from dhida_lib.models import HashNetwork
-from dhida_lib.photos import encode_folder
+from dhida_lib.models import HashNetwork, save_model
 from dhida_lib.records import Record, save_record
 from dhida_lib.runs import PROFILES, RunConfig
+from dhida_lib.search.photos import encode_folder
 
 DEEP = "[" * 100_000
 LESS_DEEP = "[" * 400 + "]" * 400  # JSON reads it

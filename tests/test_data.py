@@ -22,8 +22,10 @@ import torch.nn.functional as F
 from PIL import Image
 
 from dhida_lib import data as D
-from dhida_lib.data import cifar, fashion, multilabel, paths, pickled, protocols, splits
+from dhida_lib.data import cifar, fashion, paths, pickled, protocols, splits
+from dhida_lib.data.preprocess import Preprocess
 from dhida_lib.data.protocols import Protocol
+from dhida_lib.data.sources import fashion_multi as multilabel
 from dhida_lib.labels import similarity
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -478,13 +480,13 @@ def test_wrong_seed_everywhere(seed):
 )
 def test_wrong_labels_everywhere(labels):
     garments = np.zeros((2, 2, 2), np.uint8)
-    pixels = np.zeros((2, 1, 3, 3), np.uint8)
+    pixels, plain = np.zeros((2, 1, 3, 3), np.uint8), Preprocess(1, 3)
     calls = (
         lambda: protocols.class_ids(labels),
         lambda: protocols.rank_in_class(labels),
         lambda: protocols.split_rows(labels, TINY_ALL),
         lambda: multilabel.draw_canvases(garments, labels, 3, 0, 1, 4),
-        lambda: splits.assemble("x", pixels, labels, TINY_ALL, 0, ("a", "b"), (0.0,), (1.0,), "s"),
+        lambda: splits.assemble("x", splits.Images(pixels, labels), TINY_ALL, 0, ("a", "b"), plain),
     )
     for call in calls:
         with pytest.raises(ValueError, match="`labels` must be"):
@@ -507,7 +509,7 @@ def test_labels_and_rows_that_do_not_fit():
         protocols.split_rows([0, 0], "tiny")
     pixels = np.zeros((2, 1, 3, 3), np.uint8)
     with pytest.raises(ValueError, match="`labels` must be as many as the 2 images"):
-        splits.assemble("x", pixels, [0, 1, 0], TINY_ALL, 0, ("a", "b"), (0.0,), (1.0,), "s")
+        splits.assemble("x", splits.Images(pixels, [0, 1, 0]), TINY_ALL, 0, ("a", "b"), Preprocess(1, 2))
     garments = np.zeros((4, 2, 2), np.uint8)
     for labels, classes in (([0, 1, 2, 2], 4), ([0, 1, 2, 3, 3], 4), ([0, 1, 2, 4], 4)):
         with pytest.raises(ValueError, match="`labels` must be a class of 4 for each image"):
@@ -563,24 +565,24 @@ def test_protocol_is_frozen_and_checked():
 
 
 def test_unknown_names():
-    with pytest.raises(ValueError, match=r"`name`.*'fashion-mini', .*, 'folder', but got 'mnist'"):
+    with pytest.raises(ValueError, match=r"`name`.*'fashion-mini', .*, 'folder'.*but got 'mnist'"):
         D.load_dataset("mnist")
     with pytest.raises(ValueError, match=r"`protocol`.*'mini', 'mini-with-train', 'unseen', but"):
         D.load_dataset("fashion-mini", protocol="paper")
     with pytest.raises(ValueError, match=r"`protocol`.*'cifar10', 'cifar10-1', 'cifar10-2'"):
-        D.get_protocol("cifar10", "cifar10-3")
-    assert set(D.DATASETS) == set(D.PROTOCOLS)
+        D.load_dataset("cifar10", protocol="cifar10-3")
+    assert all(source.protocols for source in D.DATASETS.values())
 
 
 def test_the_papers_numbers():
-    p = D.PROTOCOLS["cifar10"]
+    p = {protocol.name: protocol for protocol in D.DATASETS["cifar10"].protocols}
     assert list(p) == ["cifar10", "cifar10-1", "cifar10-2"]
     for name in ("cifar10", "cifar10-1"):  # §4.1: 100 and 500 of each of ten classes, mAP@ALL
         assert (p[name].query_per_class, p[name].train_per_class, p[name].map_k) == (100, 500, None)
     assert not p["cifar10"].database_includes_train
     assert p["cifar10-1"].database_includes_train
     assert p["cifar10-2"].official_split
-    assert D.get_protocol("cifar10").name == "cifar10"
+    assert D.DATASETS["cifar10"].protocol().name == "cifar10"
 
 
 def test_describe_and_record(mini, multi):
@@ -627,11 +629,18 @@ def test_attributes_of_the_contract(mini, multi):
 # --- Split --------------------------------------------------------------------------------------------------
 
 
-def colour_split(n=7, h=5, w=5, image_size=None, seed=0):
+MEAN, STD = (0.1, 0.2, 0.3), (0.5, 0.6, 0.7)
+
+
+def form(channels, stored, mean, std, side=None):
+    return Preprocess(channels, side or stored, stored, mean, std)
+
+
+def colour_split(n=7, side=5, image_size=None, seed=0):
     rng = torch.Generator().manual_seed(seed)
-    pixels = torch.randint(0, 256, (n, 3, h, w), generator=rng, dtype=torch.uint8)
+    pixels = torch.randint(0, 256, (n, 3, side, side), generator=rng, dtype=torch.uint8)
     labels = torch.arange(n) % 4
-    return splits.Split(pixels, labels, torch.arange(n) + 100, (0.1, 0.2, 0.3), (0.5, 0.6, 0.7), image_size)
+    return splits.Split(pixels, labels, torch.arange(n) + 100, form(3, side, MEAN, STD, image_size))
 
 
 def test_item_against_numpy(mini):
@@ -645,7 +654,7 @@ def test_item_against_numpy(mini):
 
 
 def test_colour_channels_are_normalised_each_and_pictures_stand_up():
-    split = colour_split(h=4, w=4)
+    split = colour_split(side=4)
     x, y = split.batch([2, 0, 2])
     for b, i in enumerate([2, 0, 2]):
         for c in range(3):
@@ -728,7 +737,7 @@ def test_take():
 
 
 def test_resize():
-    split = colour_split(h=8, w=8, image_size=4)
+    split = colour_split(side=8, image_size=4)
     assert split.image_size == 4
     x, _ = split.batch([0, 1])
     assert tuple(x.shape) == (2, 3, 4, 4)
@@ -741,9 +750,13 @@ def test_resize():
     weights /= weights.sum(1, keepdims=True)
     for c in range(3):
         byhand = weights @ (split.pixels[0, c].numpy() / 255.0) @ weights.T
-        np.testing.assert_allclose(x[0, c], (byhand - split.mean[c]) / split.std[c], rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(
+            x[0, c], (byhand - split.preprocess.mean[c]) / split.preprocess.std[c], rtol=1e-4, atol=1e-5
+        )
     assert split.picture(0).shape == (8, 8, 3)  # for showing, the stored size
-    flat = splits.Split(torch.full((1, 1, 5, 5), 51, dtype=torch.uint8), [0], [0], (0.0,), (1.0,), 13)
+    flat = splits.Split(
+        torch.full((1, 1, 5, 5), 51, dtype=torch.uint8), [0], [0], form(1, 5, (0.0,), (1.0,), 13)
+    )
     torch.testing.assert_close(flat[0][0], torch.full((1, 13, 13), 0.2))
 
 
@@ -756,24 +769,28 @@ def test_image_size_of_a_data_set():
 
 
 def test_wrong_splits():
-    good = torch.zeros(2, 1, 3, 3, dtype=torch.uint8)
+    good, plain = torch.zeros(2, 1, 3, 3, dtype=torch.uint8), form(1, 3, (0.0,), (1.0,))
     for pixels in (good.float(), good[0], torch.zeros(2, 2, 3, 3, dtype=torch.uint8)):
         with pytest.raises(ValueError, match="`pixels` must be uint8 images"):
-            splits.Split(pixels, [0, 1], [0, 1], (0.0,), (1.0,))
+            splits.Split(pixels, [0, 1], [0, 1], plain)
     with pytest.raises(ValueError, match="`labels` must be as many as the 2 images"):
-        splits.Split(good, [0, 1, 2], [0, 1], (0.0,), (1.0,))
+        splits.Split(good, [0, 1, 2], [0, 1], plain)
     with pytest.raises(ValueError, match="`indices` must be as many"):
-        splits.Split(good, [0, 1], [0], (0.0,), (1.0,))
+        splits.Split(good, [0, 1], [0], plain)
     with pytest.raises(ValueError, match="`pixels` must be a tensor"):
-        splits.Split(None, [0, 1], [0, 1], (0.0,), (1.0,))
+        splits.Split(None, [0, 1], [0, 1], plain)
     for name, wrong in (("labels", None), ("labels", "ab"), ("indices", None), ("indices", 3), ("rows", 1)):
         values = {"labels": [0, 1], "indices": [0, 1], name: wrong}
         with pytest.raises(ValueError, match=f"`{name}` must be"):
-            splits.Split(good, mean=(0.0,), std=(1.0,), **values)
-    with pytest.raises(ValueError, match="`mean` must be 1 numbers, one per channel"):
-        splits.Split(good, [0, 1], [0, 1], (0.0, 1.0), (1.0,))
+            splits.Split(good, preprocess=plain, **values)
+    with pytest.raises(ValueError, match="`preprocess` must be a Preprocess"):
+        splits.Split(good, [0, 1], [0, 1], None)
+    with pytest.raises(ValueError, match="`pixels` must be 1×4×4, as `preprocess` keeps them"):
+        splits.Split(good, [0, 1], [0, 1], form(1, 4, (0.0,), (1.0,)))
+    with pytest.raises(ValueError, match="`mean` must be 1 finite numbers, one per channel"):
+        form(1, 3, (0.0, 1.0), (1.0,))
     with pytest.raises(ValueError, match="`std` must be"):
-        splits.Split(good, [0, 1], [0, 1], (0.0,), ())
+        form(1, 3, (0.0,), (0.0,))
 
 
 def check_device(device):
@@ -882,10 +899,13 @@ def test_random_shift_moves_whole_images_over_the_background():
 
 def test_shifted_background_is_black():
     white = torch.full((60, 3, 28, 28), 255, dtype=torch.uint8)
-    split = splits.Split(white, torch.zeros(60).long(), range(60), (0.1, 0.2, 0.3), (0.5, 0.6, 0.7))
+    split = splits.Split(white, torch.zeros(60).long(), range(60), form(3, 28, MEAN, STD))
     ((x, _, _),) = D.batches(split, 60, augment="flip-shift", generator=torch.Generator().manual_seed(0))
     for c in range(3):
-        black, bright = (0 - split.mean[c]) / split.std[c], (1 - split.mean[c]) / split.std[c]
+        black, bright = (
+            (0 - split.preprocess.mean[c]) / split.preprocess.std[c],
+            (1 - split.preprocess.mean[c]) / split.preprocess.std[c],
+        )
         values = x[:, c].unique()
         torch.testing.assert_close(values, torch.tensor([black, bright]))
     assert (x[:, :, 2:-2, 2:-2] > 0).all()  # never more than two pixels
@@ -894,7 +914,7 @@ def test_shifted_background_is_black():
 
 def test_shift_grows_with_the_resized_image():
     white = torch.full((40, 1, 28, 28), 255, dtype=torch.uint8)
-    split = splits.Split(white, torch.zeros(40).long(), range(40), (0.5,), (0.5,), 112)
+    split = splits.Split(white, torch.zeros(40).long(), range(40), form(1, 28, (0.5,), (0.5,), 112))
     ((x, _, _),) = D.batches(split, 40, augment="flip-shift", generator=torch.Generator().manual_seed(0))
     border = (x[:, 0] < 0).float().amax(2).sum(1)  # rows with black: all where shifted sideways
     top = (x[:, 0, :, 56] < 0).sum(1)
@@ -1464,7 +1484,7 @@ def test_real_cifar():
         ("cifar10-1", (1000, 5000, 59_000)),
         ("cifar10-2", (10_000, 50_000, 50_000)),
     ):
-        rows = protocols.split_rows(labels, D.get_protocol("cifar10", protocol), test_rows=test)
+        rows = protocols.split_rows(labels, D.DATASETS["cifar10"].protocol(protocol), test_rows=test)
         assert tuple(len(rows[part]) for part in PARTS) == sizes
         assert not set(rows["query"]) & set(rows["database"])
     assert source
@@ -1484,10 +1504,12 @@ def test_a_batch_made_on_another_device_is_the_same(mini):
 @pytest.mark.parametrize("size", [5, 13, 21, 40])
 def test_resizing_by_a_product_is_interpolation(size):
     pixels = torch.randint(
-        0, 256, (3, 3, 13, 17), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+        0, 256, (3, 3, 13, 13), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
     )
-    split = D.Split(pixels, torch.arange(3), torch.arange(3), (0.4, 0.5, 0.6), (0.2, 0.3, 0.25), size)
-    mean, std = (torch.tensor(v).view(3, 1, 1) for v in (split.mean, split.std))
+    split = D.Split(
+        pixels, torch.arange(3), torch.arange(3), form(3, 13, (0.4, 0.5, 0.6), (0.2, 0.3, 0.25), size)
+    )
+    mean, std = (torch.tensor(v).view(3, 1, 1) for v in (split.preprocess.mean, split.preprocess.std))
     resized = F.interpolate(pixels / 255.0, (size, size), mode="bilinear", antialias=True)
     torch.testing.assert_close(split.batch(range(3))[0], (resized - mean) / std, atol=1e-5, rtol=1e-5)
     mirrored, _ = split.batch(range(3), flips=torch.tensor([True, False, True]))

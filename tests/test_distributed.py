@@ -11,13 +11,12 @@ import torch
 from PIL import Image
 
 from dhida_lib import _distributed
-from dhida_lib.checkpoints import save_model
 from dhida_lib.data import batches, load_dataset
 from dhida_lib.losses import build_loss
-from dhida_lib.models import HashNetwork
-from dhida_lib.photos import find_in_store
+from dhida_lib.models import HashNetwork, save_model
 from dhida_lib.records import load_record
 from dhida_lib.runs import hold_out
+from dhida_lib.search.photos import find_in_store
 from dhida_lib.training import TrainConfig, outputs, seed_everything, train
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="torchrun with Gloo")

@@ -12,9 +12,8 @@ import torch.nn.functional as F
 from torch import nn
 
 import dhida_lib
-from dhida_lib import DHIDALoss, HashNetwork, PositionAttention, metrics
+from dhida_lib import DHIDALoss, HashNetwork, PositionAttention, data, metrics
 from dhida_lib.backbones import AlexNet
-from dhida_lib.data import get_protocol
 
 ROOT = Path(__file__).resolve().parents[1]
 BITS = (16, 32, 48, 64)
@@ -95,7 +94,7 @@ def test_dhida_without_attention_has_the_number_of_dbdh():
 def test_the_rest_of_cifar_10_is_one_of_two_databases():
     """§4.1: "the rest of the images serve as the database": without the queries only, or without both."""
     rest = 60_000 - 1_000 - 5_000
-    literal, wide = get_protocol("cifar10"), get_protocol("cifar10", "cifar10-1")
+    literal, wide = (data.DATASETS["cifar10"].protocol(name) for name in ("cifar10", "cifar10-1"))
     assert literal.database_includes_train is False
     assert wide.database_includes_train is True
     assert (rest, rest + 5_000) == (54_000, 59_000)

@@ -17,12 +17,11 @@ from dhida_lib import experiments
 from dhida_lib.__main__ import main
 from dhida_lib._files import write_card
 from dhida_lib.experiments import (
-    BASES,
     BEYOND,
     METHODS,
     MODELS,
     RATES,
-    SEARCH,
+    base,
     find,
     missing,
     paired,
@@ -32,8 +31,7 @@ from dhida_lib.experiments import (
 )
 from dhida_lib.losses import LOSSES, build_loss
 from dhida_lib.models import HashNetwork
-from dhida_lib.records import Record, load_records, save_record
-from dhida_lib.runs import weights_name
+from dhida_lib.records import Record, load_records, save_record, weights_name
 
 TINY = {"width": 2, "epochs": 1, "batch_size": 100, "augment": "none"}
 SET = [part for name, value in TINY.items() for part in ("--set", f"{name}={value}")]
@@ -46,47 +44,46 @@ def record(config, score=0.5):
 
 
 def test_every_method_has_a_search_over_a_setting_of_its_own():
-    assert set(SEARCH) == {*METHODS, *BEYOND}
-    assert set(SEARCH) <= set(LOSSES)
-    for method, (name, values) in SEARCH.items():
+    for method in {*METHODS, *BEYOND}:
+        name, values = LOSSES[method].search
         assert len(set(values)) == 2  # five trials for every method
-        if method != "classifier":
+        if name in LOSSES[method].options():
             for value in values:
                 build_loss(method, 16, 20, 10, **{name: value})
 
 
 def test_every_model_can_be_built():
     for job in plan("table4"):
-        c = job.config
+        c = job.config.network
         model = HashNetwork(
             c.backbone, c.attention, 16, in_channels=1, reduce=c.reduce, fusion=c.fusion, width=2
         )
         assert model(torch.zeros(2, 1, 28, 28)).shape == (2, 16)
     assert [job.row for job in plan("table4")] == list(MODELS)
     full = {job.row: job.config for job in plan("table4", "cifar10")}
-    assert full["DHIDA-A"].backbone == "alexnet"  # narrow ones are for small images
+    assert full["DHIDA-A"].network.backbone == "alexnet"  # narrow ones are for small images
 
 
 def test_rows_of_one_seed_share_split_start_and_order():
     jobs = plan("table4", seeds=(0, 3))
     assert len(jobs) == 2 * len(MODELS)
     for job in jobs:
-        assert job.config.split_seed == job.config.train.seed
-    assert [job.config.train.seed for job in jobs] == [0] * len(MODELS) + [3] * len(MODELS)
+        assert job.config.data.split_seed == job.config.training.seed
+    assert [job.config.training.seed for job in jobs] == [0] * len(MODELS) + [3] * len(MODELS)
     assert len({job.name for job in jobs}) == len(jobs)
 
 
 def test_sets_with_lists_keep_their_split():
     for dataset in ("nus-wide-21", "imagenet100"):
         jobs = plan("table3", dataset, seeds=(0, 2), rows=["DHIDA"])
-        assert [job.config.train.seed for job in jobs] == [0, 2]
-        assert [job.config.split_seed for job in jobs] == [0, 0]
-        assert jobs[0].config.train.augment == "crop-flip"
+        assert [job.config.training.seed for job in jobs] == [0, 2]
+        assert [job.config.data.split_seed for job in jobs] == [0, 0]
+        assert jobs[0].config.training.augment == "crop-flip"
 
 
 def test_only_dhida_has_attention_and_the_classifier_one_length():
     jobs = plan("table3", bits=(16, 64))
-    attention = {job.row: job.config.attention for job in jobs}
+    attention = {job.row: job.config.network.attention for job in jobs}
     assert attention.pop("DHIDA") == "ida"
     assert set(attention.values()) == {"none"}
     assert len(jobs) == 2 * len(METHODS) - 1
@@ -95,47 +92,48 @@ def test_only_dhida_has_attention_and_the_classifier_one_length():
 
 
 def test_the_search_goes_on_from_its_best_rate_and_the_tables_take_what_it_found():
-    base = BASES["fashion-mnist"]
+    start = base("fashion-mnist")
     first = plan("tune", rows=["DSH"])
-    assert [job.config.train.lr for job in first] == [base.train.lr * f for f in RATES]
-    assert all(job.config.held_out > 0 for job in first)
+    assert [job.config.training.lr for job in first] == [start.training.lr * f for f in RATES]
+    assert all(job.config.data.held_out > 0 for job in first)
     known = [record(job.config, score) for job, score in zip(first, (0.5, 0.7, 0.6), strict=True)]
     second = plan("tune", rows=["DSH"], records=known)
     assert second[:3] == first
-    name, values = SEARCH["dsh"]
-    assert [job.config.loss_options for job in second[3:]] == [{name: v} for v in values]
-    assert all(job.config.train.lr == first[1].config.train.lr for job in second[3:])
+    name, values = LOSSES["dsh"].search
+    assert [job.config.loss.options for job in second[3:]] == [{name: v} for v in values]
+    assert all(job.config.training.lr == first[1].config.training.lr for job in second[3:])
     known += [record(second[3].config, 0.65), record(second[4].config, 0.8)]
     assert plan("tune", rows=["DSH"], records=known) == second
     found = tuned("dsh", "fashion-mnist", known)
-    assert found["loss_options"] == {name: values[1]}
-    assert found["lr"] == first[1].config.train.lr
+    assert found["options"] == {name: values[1]}
+    assert found["lr"] == first[1].config.training.lr
     for dataset in ("fashion-mnist", "fashion-multi"):  # the second takes the first's settings
         config = plan("table3", dataset, rows=["DSH"], records=known)[0].config
-        assert (config.loss_options, config.train.lr) == (found["loss_options"], found["lr"])
-        assert config.held_out == 0
+        assert (config.loss.options, config.training.lr) == (found["options"], found["lr"])
+        assert config.data.held_out == 0
     untouched = plan("table3", rows=["DHN"], records=known)[0].config
-    assert untouched.train.lr == base.train.lr
+    assert untouched.training.lr == start.training.lr
 
 
 def test_a_setting_of_the_optimizer_can_be_searched_too():
     first = plan("tune", rows=["Classifier"])
     known = [record(job.config) for job in first]
     second = plan("tune", rows=["Classifier"], records=known)
-    assert [job.config.train.weight_decay for job in second[3:]] == list(SEARCH["classifier"][1])
+    values = LOSSES["classifier"].search.values
+    assert [job.config.training.weight_decay for job in second[3:]] == list(values)
     known += [record(second[3].config, 0.9)]
-    assert tuned("classifier", "fashion-mnist", known)["weight_decay"] == SEARCH["classifier"][1][0]
+    assert tuned("classifier", "fashion-mnist", known)["weight_decay"] == values[0]
 
 
 def test_the_ablation_keeps_what_was_found_and_changes_one_thing():
     known = [record(job.config) for job in plan("tune", rows=["DHIDA"])]
     known += [record(plan("tune", rows=["DHIDA"], records=known)[4].config, 0.9)]
     jobs = {job.row: job.config for job in plan("table4", records=known, init_std=[0.3])}
-    gamma = SEARCH["dhida"][1][1]
-    assert jobs["DHIDA-A"].loss_options == {"gamma": gamma, "activation": "identity"}
-    assert jobs["DHIDA-I"].loss_options == {"gamma": gamma}
-    assert {config.init_std for config in jobs.values()} == {0.3}
-    assert jobs["DHIDA, row"] == replace(jobs["DHIDA"], reduce="row")
+    gamma = LOSSES["dhida"].search.values[1]
+    assert jobs["DHIDA-A"].loss.options == {"gamma": gamma, "activation": "identity"}
+    assert jobs["DHIDA-I"].loss.options == {"gamma": gamma}
+    assert {config.network.init_std for config in jobs.values()} == {0.3}
+    assert jobs["DHIDA, row"] == jobs["DHIDA"].change(reduce="row")
 
 
 def test_records_are_found_by_their_whole_configuration():
@@ -150,7 +148,7 @@ def test_records_are_found_by_their_whole_configuration():
 
 
 def test_paired_differences_by_hand():
-    config = BASES["fashion-mnist"]
+    config = base("fashion-mnist")
     a = {seed: record(config, score) for seed, score in ((0, 0.75), (1, 0.5), (2, 0.875), (7, 0.25))}
     b = {seed: record(config, score) for seed, score in ((0, 0.5), (1, 0.5), (2, 0.75), (5, 0.25))}
     d = paired(a, b)
@@ -204,7 +202,7 @@ def test_weights_are_known_by_their_content(tmp_path):
         for place in ("here", "there")
     ]
     assert [a.name for a in jobs[0]] == [b.name for b in jobs[1]]
-    said = weights_name(jobs[0][0].config.weights)
+    said = weights_name(jobs[0][0].config.network.weights)
     made = record(jobs[0][0].config.change(weights=said))  # as `run` writes it
     assert find(jobs[1][0].config, [made]) is made
     asked = plan("table4", "cifar10", change={"weights": said})  # as a chapter asks, without the file
@@ -222,31 +220,31 @@ def test_a_search_with_the_same_change_comes_first(tmp_path):
     other = plan("tune", rows=["DSH"], change=change)
     known = [record(job.config, score) for job, score in zip(usual, (0.5, 0.7, 0.6), strict=True)]
     assert (
-        plan("table3", rows=["DSH"], records=known, change=change)[0].config.train.lr
-        == usual[1].config.train.lr
+        plan("table3", rows=["DSH"], records=known, change=change)[0].config.training.lr
+        == usual[1].config.training.lr
     )
     known += [record(job.config, score) for job, score in zip(other, (0.5, 0.6, 0.7), strict=True)]
     assert (
-        plan("table3", rows=["DSH"], records=known, change=change)[0].config.train.lr
-        == other[2].config.train.lr
+        plan("table3", rows=["DSH"], records=known, change=change)[0].config.training.lr
+        == other[2].config.training.lr
     )
-    assert plan("table3", rows=["DSH"], records=known)[0].config.train.lr == usual[1].config.train.lr
+    assert plan("table3", rows=["DSH"], records=known)[0].config.training.lr == usual[1].config.training.lr
 
 
 @pytest.mark.parametrize(
     ("values", "factor"), [((0.5, 0.6, 0.7), 4), ((0.5, 0.7, 0.6), 0.25), ((0.7, 0.5, 0.6), None)]
 )
 def test_one_rate_further_where_the_search_took_the_last(values, factor):
-    base = BASES["fashion-mnist"].train.lr
+    rate = base("fashion-mnist").training.lr
     assert RATES == (1.0, 0.5, 2.0)
     assert plan("edge", rows=["DSH"]) == []  # the search comes first
     known = [record(job.config, score) for job, score in zip(plan("tune", rows=["DSH"]), values, strict=True)]
     jobs = plan("edge", rows=["DSH"], records=known)
-    assert [job.config.train.lr for job in jobs] == ([] if factor is None else [base * factor])
+    assert [job.config.training.lr for job in jobs] == ([] if factor is None else [rate * factor])
     if jobs:  # what it finds is looked at, never taken
         before = tuned("dsh", "fashion-mnist", known)
         assert tuned("dsh", "fashion-mnist", [*known, record(jobs[0].config, 1.0)]) == before
-        assert jobs[0].config.held_out > 0
+        assert jobs[0].config.data.held_out > 0
 
 
 def test_reproduce_makes_what_is_missing_once(tmp_path, capsys):
@@ -279,10 +277,10 @@ def test_a_record_repeats_from_its_configuration(tmp_path, capsys):
     assert "no difference that a record knows" in out
     before = paths[0].read_bytes()
     assert main(["repeat", str(paths[0]), "--out", str(paths[0].parent)]) == 2  # a record is never replaced
-    assert "`--out` must be another folder" in capsys.readouterr().err
+    assert "`out` must be another folder" in capsys.readouterr().err
     assert paths[0].read_bytes() == before
     (kept,) = load_records(tmp_path / "again")
-    assert kept.config["train"]["seed"] == 1
+    assert kept.config["training"]["seed"] == 1
     old = json.loads(paths[0].read_text(encoding="utf-8"))
     del old["machine"]["instructions"]
     old["machine"]["torch"] = "0.1"
@@ -302,7 +300,7 @@ def test_a_budget_begins_no_run_that_would_not_end_in_it(tmp_path, capsys):
     assert "2 runs left" in out
     assert "0 runs made" in out
     folder = tmp_path / "records" / "fashion-mini"
-    known = replace(record(BASES["fashion-mini"]), seconds=1000.0, machine={})
+    known = replace(record(base("fashion-mini")), seconds=1000.0, machine={})
     save_record(known, folder / "known.json")
     assert main(command(tmp_path, "--budget", "900")) == 0  # the record tells how long a run takes
     assert "0 runs made" in capsys.readouterr().out

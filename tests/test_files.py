@@ -13,8 +13,9 @@ import pytest
 import torch
 from PIL import EpsImagePlugin, Image
 
-from dhida_lib.data import batches, files, images, load_dataset, protocols
+from dhida_lib.data import DATASETS, Preprocess, batches, files, images, load_dataset, protocols
 from dhida_lib.data.files import list_images, read_image, read_list, shrunk
+from dhida_lib.data.sources import lists as list_source
 from dhida_lib.data.splits import Split
 
 
@@ -419,8 +420,8 @@ def lists(root, sizes, classes, single):
     ("name", "classes", "single"), [("nus-wide-21", 21, False), ("imagenet100", 100, True)]
 )
 def test_lists_are_the_split(tmp_path, monkeypatch, name, classes, single):
-    monkeypatch.setattr(files, "_SIDE", 8)
-    monkeypatch.setattr(files, "_CROP", 6)
+    small = Preprocess(3, 6, 8, (0.5,) * 3, (0.5,) * 3, crop=6)
+    monkeypatch.setattr(list_source.ListSource, "preprocess", small)
     lines = lists(tmp_path / name, {"test": 5, "train": 7, "database": 4}, classes, single)
     data = load_dataset(name, tmp_path / name, protocol="any-size")
     assert (len(data.query), len(data.train), len(data.database)) == (5, 7, 11)
@@ -435,7 +436,7 @@ def test_lists_are_the_split(tmp_path, monkeypatch, name, classes, single):
             stored = read_image(tmp_path / name / path, 8)
             assert (split.picture(i) == stored.transpose(1, 2, 0)).all()
             scaled = (torch.from_numpy(stored[:, 1:7, 1:7].copy()).float() / 255).numpy()
-            mean, std = (np.array(v).reshape(3, 1, 1) for v in (split.mean, split.std))
+            mean, std = (np.array(v).reshape(3, 1, 1) for v in (small.mean, small.std))
             np.testing.assert_allclose(split[i][0].numpy(), (scaled - mean) / std, rtol=1e-4, atol=1e-5)
     assert data.train.pixels.data_ptr() == data.database.pixels.data_ptr()  # one store for all
     assert "list files" in data.describe()
@@ -458,8 +459,8 @@ def test_lists_are_the_split(tmp_path, monkeypatch, name, classes, single):
 
 
 def test_lists_without_what_cannot_be_read(tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "_SIDE", 8)
-    monkeypatch.setattr(files, "_CROP", 6)
+    small = Preprocess(3, 6, 8, (0.5,) * 3, (0.5,) * 3, crop=6)
+    monkeypatch.setattr(list_source.ListSource, "preprocess", small)
     sizes = {"test": 5, "train": 7, "database": 4}
     lines = lists(tmp_path, sizes, 21, single=False)
     whole = load_dataset("nus-wide-21", tmp_path, protocol="any-size")
@@ -480,9 +481,9 @@ def test_lists_without_what_cannot_be_read(tmp_path, monkeypatch):
         for i, (path, *labels) in enumerate(left):
             assert split.labels[i].tolist() == [int(x) for x in labels]
             assert (split.picture(i) == read_image(tmp_path / path, 8).transpose(1, 2, 0)).all()
-    exact = {**sizes, "database": 11}, False, "there"  # as the field's lists are: of known sizes
+    monkeypatch.setattr(type(DATASETS["nus-wide-21"]), "sizes", {**sizes, "database": 11})  # a whole list
     with pytest.raises(ValueError, match=r"2 of the listed images cannot be read\. Get them again, or use "):
-        files._from_lists("nus-wide-21", tmp_path, 0, "lists", None, files.NUS_WIDE_CLASSES, *exact)
+        load_dataset("nus-wide-21", tmp_path, protocol="lists")
     for line in lines["test"]:
         (tmp_path / line.split()[0]).write_text("no image")
     with pytest.raises(ValueError, match=r"test\.txt: none of its images can be read"):
@@ -528,7 +529,7 @@ def test_a_wrong_line_is_named(tmp_path, line, match):
 def small(monkeypatch):
     drawn = protocols.Protocol("drawn", 1, 2, True, None, "small")
     own = protocols.Protocol("own-split", 1, 2, True, None, "small", official_split=True)
-    monkeypatch.setitem(protocols.PROTOCOLS, "folder", {"drawn": drawn, "own-split": own})
+    monkeypatch.setattr(type(DATASETS["folder"]), "protocols", (drawn, own))
 
 
 def test_class_folders(tmp_path, small):
@@ -613,7 +614,8 @@ def store(n=6, side=9):
 
 def split(rows=(5, 0, 3), crop=None, **kwargs):
     rows = torch.tensor(rows)
-    return Split(store(), rows * 10, rows, (0.5,) * 3, (0.5,) * 3, rows=rows, crop=crop, **kwargs)
+    form = Preprocess(3, kwargs.get("image_size", crop or 9), 9, (0.5,) * 3, (0.5,) * 3, crop=crop)
+    return Split(store(), rows * 10, rows, form, rows)
 
 
 def test_rows_of_a_shared_store():
@@ -630,7 +632,7 @@ def test_rows_of_a_shared_store():
     assert len(moved.pixels) == 2
     assert torch.equal(moved.batch([0, 1])[0], few.batch([0, 1])[0])
     with pytest.raises(ValueError, match="`labels` must be as many as the 2 images"):
-        Split(store(), [1, 2, 3], [1, 2], (0.5,) * 3, (0.5,) * 3, rows=torch.tensor([0, 1]))
+        Split(store(), [1, 2, 3], [1, 2], Preprocess(3, 9), torch.tensor([0, 1]))
 
 
 def test_cuts():

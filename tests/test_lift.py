@@ -41,7 +41,7 @@ from dhida_lib import (
 from dhida_lib.data.fashion import FASHION_MEAN, FASHION_STD
 from dhida_lib.data.files import read_image
 from dhida_lib.data.protocols import Protocol, split_rows
-from dhida_lib.photos import Encoder
+from dhida_lib.search.photos import Encoder
 from dhida_lib.training import TrainConfig
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -452,7 +452,7 @@ def _(head):
 @pair(11, "my_rate", "training.learning_rate")
 def _(my_rate):
     for config in (TrainConfig(epochs=3, warmup=1), TrainConfig(epochs=2, warmup=0, schedule="constant")):
-        for step in range(5 * config.epochs):
+        for step in range(5 * config.training.epochs):
             theirs = training.learning_rate(config, step, 5)
             assert math.isclose(my_rate(config, step, 5), theirs, rel_tol=1e-12)
 
@@ -493,7 +493,7 @@ def _(my_epoch):
         runs.append((model, dhida_lib.DHIDALoss(bits=7, num_train=45, num_classes=10)))
     (mine, my_loss), (other, their_loss) = runs
     optimizer = torch.optim.RMSprop(
-        mine.parameters(), lr=config.train.lr, weight_decay=config.train.weight_decay
+        mine.parameters(), lr=config.training.lr, weight_decay=config.training.weight_decay
     )
     mine.train()
     for epoch in range(2):

@@ -994,7 +994,7 @@ def few_images(monkeypatch):
     return small
 
 
-TINY = runs.RunConfig(
+TINY = runs.RunConfig().change(
     dataset="fashion-mini", backbone="narrow-resnet", weights=None, attention="none", width=4, bits=8
 )
 
@@ -1016,7 +1016,7 @@ def test_a_run_trains_and_measures(method, pairs, few_images):
     )
     assert math.isfinite(record.history[0]["loss"])
     assert 0 < record.metrics["map"] <= 1
-    assert record.config["method"] == method
+    assert record.config["loss"]["method"] == method
 
 
 @pytest.mark.parametrize("method", METHODS)

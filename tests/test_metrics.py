@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from torchmetrics.functional.retrieval import retrieval_average_precision
 
 from dhida_lib import metrics
+from dhida_lib.metrics import histograms, measures
 
 # ---- versions written apart: loops over one query's distances and relevances, no histogram ----
 
@@ -346,16 +347,17 @@ def test_blocks_give_the_same_result_and_bound_the_memory(monkeypatch, multi):
     q, d, ql, dl = random_set(17, nq=300, nd=500, bits=12, multi=multi)
     want = everything(q, d, ql, dl)
     k_want = [metrics.average_precision(q, d, ql, dl, 40, ties) for ties in ("expected", "stable")]
-    pairs, plain = [], metrics._distance
+    pairs, plain = [], histograms.distances
 
     def spy(a, b):
         pairs.append(len(a) * len(b))
         return plain(a, b)
 
-    monkeypatch.setattr(metrics, "_distance", spy)
+    for module in (histograms, measures):  # both look it up by name
+        monkeypatch.setattr(module, "distances", spy)
     for most in (1, 2048):
         pairs.clear()
-        monkeypatch.setattr(metrics, "_PAIRS", most)
+        monkeypatch.setattr(histograms, "PAIRS", most)
         close(everything(q, d, ql, dl), want)
         assert max(pairs) <= max(most, 256)
         for ties, values in zip(("expected", "stable"), k_want, strict=True):
@@ -396,7 +398,7 @@ def test_evaluate_with_k_and_nothing_left_of_n():
 
 def test_evaluate_makes_one_pass(monkeypatch):
     calls, plain = [], metrics.ranking_histograms
-    monkeypatch.setattr(metrics, "ranking_histograms", lambda *args: calls.append(1) or plain(*args))
+    monkeypatch.setattr(measures, "ranking_histograms", lambda *args: calls.append(1) or plain(*args))
     metrics.evaluate(*random_set(20))
     assert len(calls) == 1
 
@@ -439,9 +441,9 @@ def test_strides_do_not_matter(monkeypatch, how, bits):
         other = [laid_out(x, how) if x.ndim == 2 else laid_out(x[:, None], how)[:, 0] for x in plain]
         assert all(a.tolist() == b.tolist() for a, b in zip(plain, other, strict=True))
         want = metrics.hamming_distance(*plain[:2]), *metrics.ranking_histograms(*plain)
-        for least in (metrics._MANY, 0):  # without and with the compiled loop
-            monkeypatch.setattr(metrics, "_MANY", least)
-            monkeypatch.setattr(metrics, "_FEW", least)
+        for least in (histograms._MANY, 0):  # without and with the compiled loop
+            monkeypatch.setattr(histograms, "_MANY", least)
+            monkeypatch.setattr(histograms, "_FEW", least)
             got = metrics.hamming_distance(*other[:2]), *metrics.ranking_histograms(*other)
             assert all(torch.equal(a, b) for a, b in zip(want, got, strict=True))
             close(everything(*other), everything(*plain))
@@ -600,25 +602,29 @@ def test_the_compiled_loop_counts_the_same(monkeypatch, bits, multi):
         else:
             q_y, d_y = (torch.randint(-3, 4, (n,), generator=g) for n in (nq, nd))
         plain = metrics.ranking_histograms(q, d, q_y, d_y)
-        monkeypatch.setattr(metrics, "_MANY", 0)
+        monkeypatch.setattr(histograms, "_MANY", 0)
         monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
-        monkeypatch.setattr(metrics, "_FEW", 0)
-        assert metrics._compile(q, d)
-        for items, pairs in ((metrics._ITEMS, metrics._PAIRS), (7, metrics._PAIRS), (metrics._ITEMS, 20)):
-            monkeypatch.setattr(metrics, "_ITEMS", items)
-            monkeypatch.setattr(metrics, "_PAIRS", pairs)  # 20: one or two label groups at a time
+        monkeypatch.setattr(histograms, "_FEW", 0)
+        assert histograms._compile(q, d)
+        for items, pairs in (
+            (histograms._ITEMS, histograms.PAIRS),
+            (7, histograms.PAIRS),
+            (histograms._ITEMS, 20),
+        ):
+            monkeypatch.setattr(histograms, "_ITEMS", items)
+            monkeypatch.setattr(histograms, "PAIRS", pairs)  # 20: one or two label groups at a time
             compiled = metrics.ranking_histograms(q, d, q_y, d_y)
             assert all(torch.equal(a, b) for a, b in zip(plain, compiled, strict=True))
         monkeypatch.undo()
 
 
 def test_without_numba_the_plain_loop_counts(monkeypatch):
-    monkeypatch.setattr(metrics, "_MANY", 0)
-    monkeypatch.setattr(metrics, "_FEW", 0)
-    assert metrics._compile(torch.ones(2, 64), torch.ones(2, 64))
-    assert not metrics._compile(torch.ones(2, 65), torch.ones(2, 65))
-    monkeypatch.setitem(sys.modules, "dhida_lib._compiled", None)
-    assert not metrics._compile(torch.ones(2, 64), torch.ones(2, 64))
+    monkeypatch.setattr(histograms, "_MANY", 0)
+    monkeypatch.setattr(histograms, "_FEW", 0)
+    assert histograms._compile(torch.ones(2, 64), torch.ones(2, 64))
+    assert not histograms._compile(torch.ones(2, 65), torch.ones(2, 65))
+    monkeypatch.setitem(sys.modules, "dhida_lib.metrics.compiled", None)
+    assert not histograms._compile(torch.ones(2, 64), torch.ones(2, 64))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
@@ -655,18 +661,19 @@ def test_a_gpu_measures_the_same(multi):
 def test_words_are_equal_where_the_bits_are(bits):
     rows = torch.randint(0, 2, (200, bits), generator=torch.Generator().manual_seed(bits)) > 0
     rows = torch.cat([rows, rows.roll(3, dims=0)])
-    words = metrics._words(rows)
+    words = histograms._words(rows)
     assert words.shape == (400, -(-bits // 64))
     same = (rows[:, None] == rows).all(dim=2)  # 400×400
     assert torch.equal((words[:, None] == words).all(dim=2), same)
     if bits == 64:  # the way for a GPU gives other words, equal for the same rows
-        sums = metrics._word_by_sums(rows)
+        sums = histograms._word_by_sums(rows)
         assert torch.equal(sums[:, None] == sums, same)
 
 
 PEAK = """
 import resource, torch
 from dhida_lib import metrics
+from dhida_lib.metrics import histograms
 g = torch.Generator().manual_seed(0)
 q, d = ((torch.randint(0, 2, (n, 64), generator=g) * 2 - 1).to(torch.int8) for n in (1000, {size}))
 q_y, d_y = (torch.arange(n) % 10 for n in (1000, {size}))
@@ -682,7 +689,9 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - start) / 1024)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss has other units elsewhere")
-@pytest.mark.parametrize("before", ["import dhida_lib._compiled", "metrics._compile = lambda q, d: False"])
+@pytest.mark.parametrize(
+    "before", ["import dhida_lib.metrics.compiled", "histograms._compile = lambda q, d: False"]
+)
 @pytest.mark.parametrize(("size", "sets"), [(54_000, False), (54_000, True), (1_000_000, False)])
 def test_memory_stays_small(before, size, sets):
     """Under 300 MB beyond the codes themselves, however many pairs and sets of labels there are."""

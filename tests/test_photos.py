@@ -11,14 +11,12 @@ import pytest
 import torch
 from PIL import Image
 
-from dhida_lib import photos
 from dhida_lib.__main__ import main
 from dhida_lib._files import sha256
-from dhida_lib.checkpoints import save_model, weights_hash
-from dhida_lib.data import load_dataset
-from dhida_lib.models import HashNetwork
-from dhida_lib.photos import Encoder, encode_folder, encode_to_store, find_in_store, find_similar
-from dhida_lib.search import CodeIndex
+from dhida_lib.data import load_dataset, preprocess
+from dhida_lib.models import HashNetwork, save_model, weights_hash
+from dhida_lib.search import CodeIndex, photos
+from dhida_lib.search.photos import Encoder, encode_folder, encode_to_store, find_in_store, find_similar
 
 
 @pytest.fixture
@@ -159,14 +157,14 @@ def test_a_picture_that_raises_anything_is_skipped_and_named(tmp_path, model, fo
     }
     for name in errors:
         Image.new("RGB", (20, 20)).save(folder / f"{name}.png")
-    real = photos.read_image
+    real = preprocess.read_image
 
     def read(file, side):
         if Path(file).stem in errors:
             raise errors[Path(file).stem]
         return real(file, side)
 
-    monkeypatch.setattr(photos, "read_image", read)
+    monkeypatch.setattr(preprocess, "read_image", read)
     report = encode(folder, model, tmp_path / "index", batch_size=3)
     assert report[:3] == (4, 0, 0)
     assert sorted(report.skipped) == [str(folder / f"{name}.png") for name in errors]

@@ -14,7 +14,7 @@ import pytest
 from lancedb.table import LanceTable, Tags
 
 from dhida_lib.search import pack
-from dhida_lib.store import CodeStore
+from dhida_lib.search.store import CodeStore
 
 
 def made(n, bits, seed=0):
@@ -331,7 +331,7 @@ def test_wrong_input_writes_nothing(tmp_path, monkeypatch):
 
 WRITER = """
 import sys, numpy as np
-from dhida_lib.store import CodeStore
+from dhida_lib.search.store import CodeStore
 folder, first, last = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 store = CodeStore(folder, "parts", 16, {"label": int})
 codes = np.random.default_rng(0).integers(0, 2, (10_000, 16)) * 2 - 1

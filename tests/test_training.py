@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import threading
-from dataclasses import fields
+from dataclasses import asdict, fields
 from functools import partial
 from pathlib import Path
 
@@ -19,24 +19,27 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 import dhida_lib
-from dhida_lib import checkpoints, records, runs, training
+from dhida_lib import models, records, runs, training
 from dhida_lib.__main__ import main
 from dhida_lib._files import read_card, sha256, write_atomic, write_card, write_json
 from dhida_lib._validate import choice, positive, positive_int
-from dhida_lib.callbacks import CsvLog, Monitor, PrintLog, Progress, TensorBoardLog
-from dhida_lib.checkpoints import load_model, save_model
+from dhida_lib.config import PROFILES, LossConfig
 from dhida_lib.data import load_dataset
 from dhida_lib.labels import as_labels, similarity
-from dhida_lib.models import HashNetwork
+from dhida_lib.models import HashNetwork, load_model, save_model
 from dhida_lib.records import load_record
-from dhida_lib.runs import PROFILES, RunConfig, build, hold_out, measure, run
+from dhida_lib.runs import build, hold_out, measure, run
 from dhida_lib.training import (
     TrainConfig,
+    devices,
     encode,
+    feeds,
     learning_rate,
     outputs,
+    resume,
     train,
 )
+from dhida_lib.training.callbacks import CsvLog, Monitor, PrintLog, Progress, TensorBoardLog
 
 TINY = PROFILES["fast"].change(epochs=3, batch_size=32, width=4, held_out=0.9, seed=3)  # 200 images train
 
@@ -62,7 +65,7 @@ def weights(model):
 
 def trained(folder=None, callbacks=(), config=TINY):
     data, model, loss = build(config)
-    history = train(model, loss, data.train, config.train, callbacks, folder, {"name": "test"})
+    history = train(model, loss, data.train, config.training, callbacks, folder, {"name": "test"})
     return model, loss, history
 
 
@@ -98,7 +101,7 @@ def test_a_killed_run_resumes_to_the_same_result(tmp_path):
     assert torch.equal(loss.bank_codes, loss_again.bank_codes)
     strip = [{k: v for k, v in row.items() if k != "seconds"} for row in history.epochs]
     assert strip == [{k: v for k, v in row.items() if k != "seconds"} for row in history_again.epochs]
-    assert len(list((tmp_path / "killed").glob("epoch-*.safetensors"))) == 1
+    assert len(list((tmp_path / "killed").glob("epoch-*.pt"))) == 1
     assert history_again.seconds > 0
 
 
@@ -133,7 +136,7 @@ def test_training_lowers_the_loss_and_logs(capsys, tmp_path):
     data, model, loss = build(TINY)
     small = data.query.take(50)
     callbacks = [Monitor(small, data.database, every=2), PrintLog(2), Progress(3)]
-    history = train(model, loss, data.train, TINY.train, callbacks)
+    history = train(model, loss, data.train, TINY.training, callbacks)
     epochs, losses = history.column("loss")
     assert epochs == [1, 2, 3]
     assert losses[-1] < losses[0]
@@ -157,16 +160,16 @@ def test_another_runs_state_is_refused(tmp_path):
 @pytest.mark.parametrize(
     "changes, told",
     [
-        ({"bits": 8}, r"bits was 16, is now 8"),
-        ({"width": 8}, r"width was 4, is now 8"),
-        ({"attention": "none"}, r"attention was 'ida', is now 'none'"),
-        ({"pairs": "batch"}, r"pairs was 'bank', is now 'batch'"),
-        ({"backbone": "narrow-alexnet"}, r"backbone was 'narrow-resnet', is now 'narrow-alexnet'"),
-        ({"method": "csq"}, r"method was 'dhida', is now 'csq'"),
-        ({"loss_options": {"gamma": 0.5}}, r"loss_options\.gamma was None, is now 0\.5"),
+        ({"bits": 8}, r"network\.bits was 16, is now 8"),
+        ({"width": 8}, r"network\.width was 4, is now 8"),
+        ({"attention": "none"}, r"network\.attention was 'ida', is now 'none'"),
+        ({"pairs": "batch"}, r"loss\.pairs was 'bank', is now 'batch'"),
+        ({"backbone": "narrow-alexnet"}, r"network\.backbone was 'narrow-resnet', is now 'narrow-alexnet'"),
+        ({"method": "csq"}, r"loss\.method was 'dhida', is now 'csq'"),
+        ({"loss_options": {"gamma": 0.5}}, r"loss\.options\.gamma was None, is now 0\.5"),
         (
             {"split_seed": 1, "lr": 0.5},
-            r"data\.seed was 0, is now 1; lr was 0\.001, is now 0\.5; split_seed was 0",
+            r"data\.split_seed was 0, is now 1; lr was 0\.001, is now 0\.5; protocol\.seed was 0",
         ),
     ],
 )
@@ -182,15 +185,15 @@ def test_a_state_of_another_network_overwrites_nothing(tmp_path):
     """Where the caller did not say what identifies the run."""
     config = TINY.change(epochs=1)
     data, model, loss = build(config)
-    train(model, loss, data.train, config.train, folder=tmp_path)
+    train(model, loss, data.train, config.training, folder=tmp_path)
     data, model, loss = build(config.change(bits=8))
     before = weights(model)
     with pytest.raises(ValueError, match=r"hash_layer.weight was 16×\d+, is now 8×"):
-        train(model, loss, data.train, config.train, folder=tmp_path)
+        train(model, loss, data.train, config.training, folder=tmp_path)
     assert torch.equal(weights(model), before)
-    checkpoints.save_state(tmp_path, model, loss, torch.optim.RMSprop(model.parameters()), 1, {"mine": 1})
+    resume.save_state(tmp_path, model, loss, torch.optim.RMSprop(model.parameters()), 1, {"mine": 1})
     with pytest.raises(ValueError, match="a state that `train` did not write"):
-        train(model, loss, data.train, config.train, folder=tmp_path)
+        train(model, loss, data.train, config.training, folder=tmp_path)
 
 
 def test_a_training_that_diverged_is_an_error(tmp_path, capsys):
@@ -251,7 +254,7 @@ def test_a_network_that_is_not_finite_measures_encodes_and_saves_nothing(tmp_pat
 
 def test_damaged_states_are_detected(tmp_path):
     trained(tmp_path)
-    (file,) = tmp_path.glob("epoch-*.safetensors")
+    (file,) = tmp_path.glob("epoch-*.pt")
     content = file.read_bytes()
     file.write_bytes(content[:-10])
     with pytest.raises(ValueError, match="damaged"):
@@ -278,7 +281,7 @@ def test_a_loss_that_is_not_finite_stops(tmp_path):
     with torch.no_grad():
         model.hash_layer.bias[0] = float("nan")
     with pytest.raises((FloatingPointError, ValueError)):
-        train(model, loss, data.train, TINY.train)
+        train(model, loss, data.train, TINY.training)
 
     class Infinite(nn.Module):
         def forward(self, u, labels, index):
@@ -286,13 +289,13 @@ def test_a_loss_that_is_not_finite_stops(tmp_path):
 
     _, model, _ = build(TINY)
     with pytest.raises(FloatingPointError, match="A lower `lr`"):
-        train(model, Infinite(), data.train, TINY.train)
+        train(model, Infinite(), data.train, TINY.training)
 
 
 def test_a_batch_of_one_image_is_left_out():
     config = TINY.change(epochs=1, batch_size=32)
     data, model, loss = build(config)
-    history = train(model, loss, data.train.take(33), config.train)
+    history = train(model, loss, data.train.take(33), config.training)
     assert len(history.epochs) == 1
 
 
@@ -302,11 +305,11 @@ def test_optimizer_numbers_that_are_not_tensors_survive(tmp_path):
     model(torch.ones(1, 3)).sum().backward()
     optimizer.step()
     optimizer.state[model.weight]["plain"] = 7
-    checkpoints.save_state(tmp_path, model, nn.Module(), optimizer, 1, {"a": 1})
+    resume.save_state(tmp_path, model, nn.Module(), optimizer, 1, {"a": 1})
     fresh = torch.optim.RMSprop(model.parameters())
-    assert checkpoints.load_state(tmp_path, model, nn.Module(), fresh) == (1, {"a": 1})
+    assert resume.load_state(tmp_path, model, nn.Module(), fresh) == (1, {"a": 1})
     assert fresh.state[model.weight]["plain"] == 7
-    assert checkpoints.load_state(tmp_path / "none", model, nn.Module(), fresh) is None
+    assert resume.load_state(tmp_path / "none", model, nn.Module(), fresh) is None
 
 
 def test_learning_rate():
@@ -491,7 +494,7 @@ def eager_compiler(monkeypatch):
         return real(model, backend="eager", **options)
 
     monkeypatch.setattr(torch, "compile", compile)
-    monkeypatch.setattr(training, "_compiler", lambda: "g++")
+    monkeypatch.setattr(devices, "_compiler", lambda: "g++")
     return calls
 
 
@@ -535,38 +538,38 @@ def test_the_fast_network_in_channels_last():
     other, _, last = trained(config=config.change(channels_last=True))
     assert last.column("loss")[1] == pytest.approx(history.column("loss")[1], rel=0.01)
     assert other.backbone.block1.conv1.weight.is_contiguous(memory_format=torch.channels_last)
-    assert training._fragile(plain) is None
+    assert devices._fragile(plain) is None
 
 
 def test_compile_needs_a_compiler(monkeypatch):
     monkeypatch.setenv("CXX", "no-such-compiler")
-    monkeypatch.setattr(training.shutil, "which", lambda name: None)
+    monkeypatch.setattr(devices.shutil, "which", lambda name: None)
     with pytest.raises(ValueError, match=r"`compile` must be False on a machine without a C\+\+ compiler"):
         small_run(compile=True)
-    monkeypatch.setattr(training.shutil, "which", lambda name: "/bin/c++" if name == "clang++" else None)
-    assert training._compiler() == "/bin/c++"
+    monkeypatch.setattr(devices.shutil, "which", lambda name: "/bin/c++" if name == "clang++" else None)
+    assert devices._compiler() == "/bin/c++"
 
 
 def test_images_go_to_the_device_only_if_they_fit(monkeypatch):
     cpu = torch.device("cpu")
-    assert training._on_device(PIECE, cpu).pixels.equal(PIECE.pixels)
+    assert devices.on_device(PIECE, cpu).pixels.equal(PIECE.pixels)
     with pytest.raises(ValueError, match="`data_on_device` must be False for images that are read"):
-        training._on_device([1, 2], cpu)
+        devices.on_device([1, 2], cpu)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1000, 2000))
     with pytest.raises(ValueError, match="54,880 bytes, of the GPU's memory 1,000 are free"):
-        training._on_device(PIECE, torch.device("cuda"))
+        devices.on_device(PIECE, torch.device("cuda"))
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (10**9, 10**9))
     monkeypatch.setattr(type(PIECE), "to", lambda split, device: f"on {device}")
-    assert training._on_device(PIECE, torch.device("cuda")) == "on cuda"
+    assert devices.on_device(PIECE, torch.device("cuda")) == "on cuda"
 
 
 def test_what_was_written_before_the_knobs_still_counts(tmp_path):
-    new = ("precision", "channels_last", "compile", "accumulate", "data_on_device")
+    new = ("precision", "channels_last", "compile", "accumulate", "data_on_device", "optimizer")
     small_run(folder=tmp_path, callbacks=[], epochs=1)
     where = tmp_path / "checkpoint.json"
     state = json.loads(where.read_text())
     for name in new:
-        del state["about"]["run"]["config"][name]
+        del state["about"]["run"][name]
     del state["card_sha256"]  # nor did its card have a hash
     where.write_text(json.dumps(state))
     assert len(small_run(folder=tmp_path, epochs=1)[2].epochs) == 1
@@ -575,10 +578,10 @@ def test_what_was_written_before_the_knobs_still_counts(tmp_path):
     old = json.loads((dhida_lib.data_path("records", "fast-profile") / "centre-seed0.json").read_text())
     assert not set(new) & set(old["config"]["train"])
     record = records.load_record(dhida_lib.data_path("records", "fast-profile") / "centre-seed0.json")
-    assert {name: record.config["train"][name] for name in new} == {
-        name: getattr(TrainConfig(), name) for name in new
-    }
-    assert {k: v for k, v in record.config["train"].items() if k not in new} == old["config"]["train"]
+    have = record.config["training"]
+    usual = asdict(TrainConfig())
+    assert {name: have[name] for name in new} == {name: usual[name] for name in new}
+    assert {k: v for k, v in have.items() if k in old["config"]["train"]} == old["config"]["train"]
 
 
 def test_validators():
@@ -661,16 +664,17 @@ def events_until_killed(work, at):
         if event in steps and not reads:
             step()
 
-    real = checkpoints.save_file
+    def halves(save):
+        def saved(tensors, path):
+            save(tensors, path)
+            whole = Path(path).read_bytes()
+            Path(path).write_bytes(whole[: len(whole) // 2])
+            step()
+            save(tensors, path)
 
-    def halves(tensors, path):
-        real(tensors, path)
-        whole = Path(path).read_bytes()
-        Path(path).write_bytes(whole[: len(whole) // 2])
-        step()
-        real(tensors, path)
+        return saved
 
-    checkpoints.save_file = halves
+    models.save_file, torch.save = halves(models.save_file), halves(torch.save)
     sys.addaudithook(watch)
     code = 1
     try:
@@ -718,21 +722,21 @@ def test_a_state_survives_a_crash_at_any_step_of_its_saving(tmp_path):
     at, killed, seen = 0, True, set()
     while killed:
         folder = tmp_path / str(at)
-        checkpoints.save_state(folder, *parts(1), 3, {"seed": 1})
-        work = partial(checkpoints.save_state, folder, *parts(2), 3, {"seed": 2})
+        resume.save_state(folder, *parts(1), 3, {"seed": 1})
+        work = partial(resume.save_state, folder, *parts(2), 3, {"seed": 2})
         made, killed = events_until_killed(work, at)
         assert made == at
         fresh = parts(0)
-        epoch, about = checkpoints.load_state(folder, *fresh)
+        epoch, about = resume.load_state(folder, *fresh)
         assert epoch == 3
         assert torch.equal(weights(fresh[0]), weights(parts(about["seed"])[0])), at
-        assert checkpoints.load_about(folder) == about
+        assert resume.load_about(folder) == about
         seen.add(about["seed"])
-        checkpoints.save_state(folder, *parts(4), 3, {})  # the run that goes on comes to this epoch again
+        resume.save_state(folder, *parts(4), 3, {})  # the run that goes on comes to this epoch again
         assert len(list(folder.iterdir())) == 2, at
         at += 1
     assert seen == {1, 2}
-    assert checkpoints.load_about(tmp_path) is None
+    assert resume.load_about(tmp_path) is None
 
 
 def test_names_with_dots_are_models_of_their_own(tmp_path):
@@ -932,7 +936,7 @@ def test_hold_out_is_disjoint_and_leaves_the_queries_alone():
     with_train = hold_out(load_dataset("fashion-mini", protocol="mini-with-train"), 0.25)
     assert len(with_train.database) == 1750
     for share in (0, 1, 0.00001):
-        with pytest.raises(ValueError, match="`share`"):
+        with pytest.raises(ValueError, match="`held_out`"):
             hold_out(data, share)
 
 
@@ -952,16 +956,17 @@ def test_batch_pairs_and_changes():
     _, _, loss = build(TINY.change(pairs="batch"))
     assert loss.num_train is None
     with pytest.raises(ValueError, match="`pairs`"):
-        RunConfig(pairs="all")
+        LossConfig(pairs="all")
     with pytest.raises(ValueError, match="`setting`"):
         TINY.change(nonsense=1)
-    assert TINY.change(bits=8).train == TINY.train
+    assert TINY.change(bits=8).training == TINY.training
 
 
 def test_paper_defaults():
     full = PROFILES["full"]
-    assert (full.train.lr, full.train.weight_decay, full.train.batch_size) == (5e-5, 1e-5, 128)
-    assert (full.backbone, full.attention, full.bits) == ("resnet18", "ida", 16)
+    t, n = full.training, full.network
+    assert (t.lr, t.weight_decay, t.batch_size, t.optimizer) == (5e-5, 1e-5, 128, "rmsprop")
+    assert (n.backbone, n.attention, n.bits) == ("resnet18", "ida", 16)
 
 
 def test_start(capsys):
@@ -997,7 +1002,9 @@ def test_command_line(tmp_path, capsys):
     assert "1,000 queries" in capsys.readouterr().out
     knobs = ["--set", "precision=bfloat16", "--set", "accumulate=2", "--set", "data_on_device=true"]
     assert main(["train", *ARGS, *knobs, "--out", str(tmp_path / "knobs")]) == 0
-    assert json.loads((tmp_path / "knobs" / "record.json").read_text())["config"]["train"]["accumulate"] == 2
+    assert (
+        json.loads((tmp_path / "knobs" / "record.json").read_text())["config"]["training"]["accumulate"] == 2
+    )
     capsys.readouterr()
     assert main(["evaluate", str(out / "model.json"), "--protocol", "mini-with-train"]) == 0
     assert main(["evaluate", str(tmp_path / "none.json")]) == 2
@@ -1014,12 +1021,12 @@ def test_items_made_ahead_are_the_same():
             made.append(i)
             yield i
 
-    assert list(training._ahead(items(50))) == list(range(50))
+    assert list(devices.ahead(items(50))) == list(range(50))
     with pytest.raises(OSError, match="the disk is gone"):
-        list(training._ahead(items(9, wrong=7)))
+        list(devices.ahead(items(9, wrong=7)))
     made.clear()
     before = threading.active_count()
-    for i in training._ahead(items(1000)):  # left early, as after an error in the loop
+    for i in devices.ahead(items(1000)):  # left early, as after an error in the loop
         if i == 5:
             break
     gc.collect()
@@ -1030,11 +1037,11 @@ def test_items_made_ahead_are_the_same():
 def test_training_ahead_changes_nothing(monkeypatch):
     """What a GPU run does with its batches, on a CPU: the same weights, bit for bit."""
     data, plain, loss = build(TINY)
-    train(plain, loss, data.train, TINY.train)
+    train(plain, loss, data.train, TINY.training)
     data, other, loss = build(TINY)
-    real = training.batches
-    monkeypatch.setattr(training, "batches", lambda *a: training._ahead(real(*a)))
-    train(other, loss, data.train, TINY.train)
+    real = feeds.batches
+    monkeypatch.setattr(feeds, "batches", lambda *a: devices.ahead(real(*a)))
+    train(other, loss, data.train, TINY.training)
     for a, b in zip(plain.state_dict().values(), other.state_dict().values(), strict=True):
         assert torch.equal(a, b)
 
@@ -1044,7 +1051,7 @@ def test_resized_images_train_after_they_were_encoded():
     config = TINY.change(image_size=20, epochs=1)
     data, model, loss = build(config)
     outputs(model, data.train)
-    train(model, loss, data.train, config.train)
+    train(model, loss, data.train, config.training)
 
 
 def test_logs_by_choice_survive_a_killed_run(tmp_path, capsys, monkeypatch):
@@ -1097,14 +1104,14 @@ def test_a_pretrained_backbone_starts_a_run(tmp_path, capsys):
     made = tmp_path / "backbone.safetensors"
     assert main(["pretrain", *ARGS, "--out", str(tmp_path)]) == 0
     assert "weights=PATH takes it" in capsys.readouterr().out
-    assert json.loads((tmp_path / "record.json").read_text())["config"]["method"] == "classifier"
+    assert json.loads((tmp_path / "record.json").read_text())["config"]["loss"]["method"] == "classifier"
     start = ["--set", f"weights={made}", "--set", "lr=1e-12", "--set", "weight_decay=0"]
     assert main(["train", *ARGS, *start, "--out", str(tmp_path / "run")]) == 0
     model, about = load_model(tmp_path / "run" / "model.json")
     for name, value in load_file(made).items():
         if "bn" not in name and "num_batches" not in name and ".1." not in name:
             torch.testing.assert_close(model.backbone.state_dict()[name], value, rtol=0, atol=1e-6)
-    said = about["config"]["weights"]
+    said = about["config"]["network"]["weights"]
     assert said == f"backbone.safetensors (SHA-256 {sha256(made)[:16]})"
     assert str(tmp_path) not in (tmp_path / "run" / "record.json").read_text()  # no path of this machine
 
@@ -1153,6 +1160,6 @@ def test_a_record_older_than_a_setting_has_its_default(tmp_path):
     _, record = run(TINY.change(epochs=1))
     path = records.save_record(record, tmp_path / "r.json")
     content = json.loads(path.read_text(encoding="utf-8"))
-    del content["config"]["image_size"], content["config"]["train"]["compile"]
+    del content["config"]["data"]["image_size"], content["config"]["training"]["compile"]
     write_card(path, content)
     assert records.load_record(path).config == TINY.change(epochs=1).as_dict()

@@ -99,7 +99,7 @@ class Backbone(nn.Module):
         Raises:
             ValueError: if x is no such batch, or its images are too small for this backbone.
         """
-        y = self._check(x)
+        y = self.check_images(x)
         for _, step in self.stages():
             y = step(y)
         return y
@@ -112,7 +112,7 @@ class Backbone(nn.Module):
         """ψ(x) of images x (B×in_channels×H×W → B×feature_dim), with nothing between map and pooling."""
         return self.pool(self.feature_map(x))
 
-    def _check(self, x: Tensor) -> Tensor:
+    def check_images(self, x: Tensor) -> Tensor:
         """Return x if it is a batch of floating images that are large enough, else raise ``ValueError``."""
         need = f"floating images B×{self.in_channels}×H×W"
         if not isinstance(x, Tensor):

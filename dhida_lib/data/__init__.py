@@ -1,22 +1,24 @@
 """Data sets, protocols, splits and batches: §3.1 and §4.1, built in Chapter 2.
 
-`load_dataset` is the door. Behind it: `paths` (where files lie), `protocols` (who asks, who trains, who is
-searched), `splits` (images in memory, batches), and one module per source of images.
+`load_dataset` is the door. Behind it: `source` (what a data set is), `sources` (ours, a file each),
+`preprocess` (what happens to a picture), `protocols` (who asks, who trains, who is searched), `splits` and
+`batches` (images in memory), `files`, `images` and `paths` (images on disk).
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 
-from dhida_lib._validate import choice, instance, positive_int
-from dhida_lib.data.cifar import CIFAR10_CLASSES, IMAGENET_MEAN, IMAGENET_STD, load_cifar10
-from dhida_lib.data.fashion import FASHION_CLASSES, load_fashion_mini, load_fashion_mnist
-from dhida_lib.data.files import load_folder, load_imagenet100, load_nus_wide
-from dhida_lib.data.multilabel import load_fashion_multi
+from dhida_lib._validate import instance
+from dhida_lib.data import sources
+from dhida_lib.data.batches import AUGMENTATIONS, batches, random_flip, random_shift
+from dhida_lib.data.cifar import CIFAR10_CLASSES, IMAGENET_MEAN, IMAGENET_STD
+from dhida_lib.data.fashion import FASHION_CLASSES
 from dhida_lib.data.paths import data_path
-from dhida_lib.data.protocols import PROTOCOLS, Protocol, get_protocol
-from dhida_lib.data.splits import AUGMENTATIONS, RetrievalData, Split, batches, random_flip, random_shift
+from dhida_lib.data.preprocess import Preprocess
+from dhida_lib.data.protocols import Protocol
+from dhida_lib.data.source import DATASETS, DataSource, register_dataset
+from dhida_lib.data.splits import Images, RetrievalData, Split
 from dhida_lib.labels import as_labels, similarity
 
 __all__ = [
@@ -26,30 +28,22 @@ __all__ = [
     "FASHION_CLASSES",
     "IMAGENET_MEAN",
     "IMAGENET_STD",
-    "PROTOCOLS",
+    "DataSource",
+    "Images",
+    "Preprocess",
     "Protocol",
     "RetrievalData",
     "Split",
     "as_labels",
     "batches",
     "data_path",
-    "get_protocol",
     "load_dataset",
     "random_flip",
     "random_shift",
+    "register_dataset",
     "similarity",
+    "sources",
 ]
-
-DATASETS: dict[str, Callable[..., RetrievalData]] = {
-    "fashion-mini": load_fashion_mini,
-    "fashion-multi": load_fashion_multi,
-    "fashion-mnist": load_fashion_mnist,
-    "cifar10": load_cifar10,
-    "nus-wide-21": load_nus_wide,
-    "imagenet100": load_imagenet100,
-    "folder": load_folder,
-}
-"""Data set → the function that loads it."""
 
 
 def load_dataset(
@@ -70,7 +64,8 @@ def load_dataset(
         name: a name in `DATASETS`.
         root: the folder that holds the data set. None is the shipped one, or ``$DHIDA_ROOT/name``.
         seed: the split's seed, an integer ≥ 0: the same seed gives the same split everywhere.
-        protocol: a name in ``PROTOCOLS[name]``, None for the first of them, or a `Protocol` of your own.
+        protocol: the name of one of the data set's protocols, None for the first, or a `Protocol` of your
+            own.
         image_size: side in pixels to which images are resized when they are read; None keeps their size.
 
     Returns:
@@ -82,9 +77,7 @@ def load_dataset(
 
     Source: §4.1; built in Chapter 2.
     """
-    load = DATASETS[choice("name", name, DATASETS)]
+    source = DATASETS.find(name, "name")
     if root is not None:
         instance("root", root, (str, os.PathLike), "the path of a folder")
-    if image_size is not None:
-        positive_int("image_size", image_size)
-    return load(root, seed, protocol, image_size)
+    return source.load(root, seed, protocol, image_size)

@@ -15,10 +15,8 @@ from numpy.typing import NDArray
 from dhida_lib.data.images import opened, printable
 from dhida_lib.data.paths import dataset_folder
 from dhida_lib.data.pickled import byte_array, read_pickled
-from dhida_lib.data.protocols import Protocol, get_protocol
-from dhida_lib.data.splits import RetrievalData, assemble
 
-__all__ = ["CIFAR10_CLASSES", "CIFAR10_MD5", "IMAGENET_MEAN", "IMAGENET_STD", "load_cifar10", "read_cifar10"]
+__all__ = ["CIFAR10_CLASSES", "CIFAR10_MD5", "IMAGENET_MEAN", "IMAGENET_STD", "read_cifar10"]
 
 CIFAR10_CLASSES = (
     "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
@@ -133,24 +131,3 @@ def _read_image(file: Path) -> NDArray[np.uint8]:
         if width == height == _SIDE:
             return np.asarray(image.convert("RGB"))
     raise ValueError(f"cifar10: {printable(file)} has {width}×{height} pixels, 32×32 are expected.")
-
-
-def load_cifar10(
-    root: str | os.PathLike[str] | None = None,
-    seed: int = 0,
-    protocol: str | Protocol | None = None,
-    image_size: int | None = None,
-) -> RetrievalData:
-    """Load CIFAR-10 from disk; see `dhida_lib.load_dataset` for the arguments and errors.
-
-    Returns:
-        The three splits; ``indices`` are rows of the training part followed by the test part.
-
-    Source: §4.1; used in Chapter 16.
-    """
-    found = get_protocol("cifar10", protocol)
-    pixels, labels, test, source = read_cifar10(root)
-    return assemble(
-        "cifar10", pixels, labels, found, seed, CIFAR10_CLASSES,
-        IMAGENET_MEAN, IMAGENET_STD, source, image_size, test,
-    )  # fmt: skip

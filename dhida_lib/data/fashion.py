@@ -21,16 +21,14 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from dhida_lib.data.paths import data_path, dataset_folder
-from dhida_lib.data.protocols import Protocol, get_protocol
-from dhida_lib.data.splits import RetrievalData, assemble
+from dhida_lib.data.preprocess import Preprocess
 
 __all__ = [
+    "FASHION",
     "FASHION_CLASSES",
     "FASHION_MEAN",
     "FASHION_STD",
     "content_sha256",
-    "load_fashion_mini",
-    "load_fashion_mnist",
     "read_fashion_mini",
     "read_fashion_mnist",
     "read_idx",
@@ -43,6 +41,9 @@ FASHION_CLASSES = (
 
 FASHION_MEAN, FASHION_STD = (0.286,), (0.353,)
 """Mean and standard deviation of all pixels, where white is 1; fixed, so every split sees the same scale."""
+
+FASHION = Preprocess(channels=1, side=28, mean=FASHION_MEAN, std=FASHION_STD)
+"""What happens to an image of Fashion-MNIST."""
 
 _MINI_ARRAYS: dict[str, tuple[str, tuple[int, ...]]] = {  # name → type, shape of one image's part
     "images": ("uint8", (28, 28)),
@@ -156,27 +157,6 @@ def _read_arrays(file: Path) -> dict[str, NDArray[Any]]:
     return arrays
 
 
-def load_fashion_mini(
-    root: str | os.PathLike[str] | None = None,
-    seed: int = 0,
-    protocol: str | Protocol | None = None,
-    image_size: int | None = None,
-) -> RetrievalData:
-    """Load the shipped set; see `dhida_lib.load_dataset` for the arguments and errors.
-
-    Returns:
-        The three splits; ``indices`` are rows of the shipped file.
-
-    Source: §4.1; built in Chapter 2.
-    """
-    found = get_protocol("fashion-mini", protocol)
-    arrays = read_fashion_mini(root)
-    return assemble(
-        "fashion-mini", arrays["images"][:, None], arrays["labels"], found, seed, FASHION_CLASSES,
-        FASHION_MEAN, FASHION_STD, "7,000 images of Fashion-MNIST", image_size,
-    )  # fmt: skip
-
-
 def read_idx(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
     """Read one file in the idx format of MNIST, compressed with gzip or not.
 
@@ -266,24 +246,3 @@ def _plain_or_gz(folder: Path, name: str) -> Path:
         if path.is_file():
             return path
     raise FileNotFoundError(f"fashion-mnist: {folder} has neither {name} nor {name}.gz. {_FULL_ADVICE}")
-
-
-def load_fashion_mnist(
-    root: str | os.PathLike[str] | None = None,
-    seed: int = 0,
-    protocol: str | Protocol | None = None,
-    image_size: int | None = None,
-) -> RetrievalData:
-    """Load all of Fashion-MNIST from disk; see `dhida_lib.load_dataset` for the arguments and errors.
-
-    Returns:
-        The three splits; ``indices`` are rows of the training part followed by the test part.
-
-    Source: §4.1; built in Chapter 2.
-    """
-    found = get_protocol("fashion-mnist", protocol)
-    images, labels, test = read_fashion_mnist(root)
-    return assemble(
-        "fashion-mnist", images[:, None], labels, found, seed, FASHION_CLASSES,
-        FASHION_MEAN, FASHION_STD, "idx files", image_size, test,
-    )  # fmt: skip

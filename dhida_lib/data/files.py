@@ -23,22 +23,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dhida_lib._files import read_card, sha256, write_card
-from dhida_lib._validate import bad, positive_int, seed_int
-from dhida_lib.data.cifar import IMAGENET_MEAN, IMAGENET_STD
+from dhida_lib._validate import bad, positive_int
 from dhida_lib.data.images import printable, read_image
-from dhida_lib.data.paths import dataset_folder
-from dhida_lib.data.protocols import Protocol, get_protocol, split_rows
-from dhida_lib.data.splits import RetrievalData, Split
 
 __all__ = [
     "IMAGE_SUFFIXES",
-    "NUS_WIDE_CLASSES",
     "STORED_PER_CUT",
     "Shrunk",
+    "left_out",
     "list_images",
-    "load_folder",
-    "load_imagenet100",
-    "load_nus_wide",
     "read_image",
     "read_list",
     "shrunk",
@@ -47,14 +40,8 @@ __all__ = [
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 """Endings of the files that count as images, in small letters."""
 
-NUS_WIDE_CLASSES = (
-    "animal", "beach", "buildings", "clouds", "flowers", "grass", "lake", "mountain", "ocean", "person",
-    "plants", "reflection", "road", "rocks", "sky", "snow", "sunset", "tree", "vehicle", "water", "window",
-)  # fmt: skip
-"""The 21 most frequent concepts of NUS-WIDE, in alphabetical order. The lists do not name their columns."""
-
-_SIDE, _CROP = 256, 224  # the field's: shorter side 256, then a square of 224
-STORED_PER_CUT = _SIDE / _CROP
+SIDE, CROP = 256, 224  # the field's: shorter side 256, then a square of 224
+STORED_PER_CUT = SIDE / CROP
 """How much larger images are stored than the square that is cut from them."""
 
 _CHECKED = 4 << 30  # bytes that are hashed in a few seconds
@@ -78,9 +65,23 @@ class Shrunk(NamedTuple):
     skipped: dict[int, str]
 
 
+def left_out(store: Shrunk) -> str:
+    """What a record must say of a set that is not whole.
+
+    Args:
+        store: what `shrunk` gave.
+
+    Returns:
+        Words to put behind the source; empty if nothing was left out.
+
+    Source: used in Chapter 16.
+    """
+    return f", without {len(store.skipped):,} that cannot be read" if store.skipped else ""
+
+
 def shrunk(
     files: Sequence[str | os.PathLike[str]],
-    side: int = _SIDE,
+    side: int = SIDE,
     cache: str | os.PathLike[str] | None = None,
     workers: int | None = None,
     say: Callable[[str], object] | None = None,
@@ -281,170 +282,3 @@ def read_list(file: str | os.PathLike[str], classes: int) -> tuple[list[str], ND
     if not paths:
         raise ValueError(f"{file} is empty.")
     return paths, np.array(rows, dtype=np.int64)
-
-
-def _from_lists(
-    name: str,
-    root: str | os.PathLike[str] | None,
-    seed: int,
-    protocol: str | Protocol | None,
-    image_size: int | None,
-    class_names: tuple[str, ...],
-    sizes: dict[str, int],
-    single: bool,
-    images: str,
-) -> RetrievalData:
-    """Three lists and the images that they name; ``images`` says where to get those."""
-    protocol = get_protocol(name, protocol)
-    if seed_int("seed", seed) != 0:
-        raise bad("seed", seed, "0: the lists are the split")
-    if image_size not in (None, _CROP):
-        raise bad("image_size", image_size, f"None: images are cut to {_CROP} pixels")
-    advice = f"Images: {images}; lists: those that came with HashNet, under the names train, test, database."
-    folder = dataset_folder(name, root, ["test.txt", f"{name}/test.txt"], advice)
-    parts = {part: read_list(folder / f"{part}.txt", len(class_names)) for part in sizes}
-    if protocol.official_split:
-        for part, size in sizes.items():
-            if (got := len(parts[part][0])) != size:
-                raise ValueError(
-                    f"{folder / part}.txt lists {got:,} images, {size:,} are expected. Use the whole list, "
-                    "or protocol 'any-size' for one of your own."
-                )
-    for part, (paths, multi_hot) in parts.items():
-        if single and (many := np.flatnonzero(multi_hot.sum(axis=1) != 1)).size:
-            raise ValueError(f"{folder / part}.txt: {printable(paths[many[0]])} must have one label.")
-    asked = set(parts["test"][0])
-    if both := asked & {path for part in ("train", "database") for path in parts[part][0]}:
-        raise ValueError(f"{folder}: {printable(min(both))} is a query and stands in another list too.")
-    order = list(dict.fromkeys(path for paths, _ in parts.values() for path in paths))
-    store = shrunk([folder / path for path in order], _SIDE)
-    if store.skipped and protocol.official_split:
-        raise ValueError(
-            f"{len(store.skipped):,} of the listed images cannot be read. Get them again, or use protocol "
-            f"'any-size', which leaves them out. The first: {next(iter(store.skipped.values()))}"
-        )
-    place = {path: i for i, path in enumerate(order)}
-    splits = {}
-    for part, (paths, multi_hot) in parts.items():
-        at = torch.tensor([place[path] for path in paths])  # rows of all images
-        there = torch.isin(at, store.kept)
-        if not there.any():
-            raise ValueError(f"{folder / part}.txt: none of its images can be read.")
-        labels = multi_hot.argmax(axis=1) if single else multi_hot
-        at, labels = at[there], labels[there.numpy()]
-        rows = torch.searchsorted(store.kept, at)  # rows of the store
-        splits[part] = Split(store.pixels, labels, at, IMAGENET_MEAN, IMAGENET_STD, rows=rows, crop=_CROP)
-    source = f"list files{_left_out(store)}"
-    return RetrievalData(
-        name, protocol, 0, class_names, splits["train"], splits["test"], splits["database"], source
-    )
-
-
-def _left_out(store: Shrunk) -> str:
-    """What a record must say of a set that is not whole."""
-    return f", without {len(store.skipped):,} that cannot be read" if store.skipped else ""
-
-
-def load_nus_wide(
-    root: str | os.PathLike[str] | None = None,
-    seed: int = 0,
-    protocol: str | Protocol | None = None,
-    image_size: int | None = None,
-) -> RetrievalData:
-    """Load NUS-WIDE-21 by the field's lists; see `dhida_lib.load_dataset` for the arguments and errors.
-
-    ``root`` holds ``train.txt``, ``test.txt`` (2,100 queries), ``database.txt`` and the ``images`` they name.
-    The lists are the split, so the seed changes nothing and must be 0.
-
-    Returns:
-        The three splits; ``indices`` are rows of all images.
-
-    Source: §4.1; used in Chapter 16.
-    """
-    sizes = {"train": 10_500, "test": 2_100, "database": 193_734}
-    where = "the NUS-WIDE page of the National University of Singapore"
-    return _from_lists("nus-wide-21", root, seed, protocol, image_size, NUS_WIDE_CLASSES, sizes, False, where)
-
-
-def load_imagenet100(
-    root: str | os.PathLike[str] | None = None,
-    seed: int = 0,
-    protocol: str | Protocol | None = None,
-    image_size: int | None = None,
-) -> RetrievalData:
-    """Load ImageNet-100 by HashNet's lists; see `dhida_lib.load_dataset` for the arguments and errors.
-
-    ``root`` holds ``train.txt``, ``test.txt`` (5,000 queries), ``database.txt`` and the images they name.
-    For a subset of ImageNet in class folders use ``"folder"``.
-
-    Returns:
-        The three splits; ``indices`` are rows of all images.
-
-    Source: §4.1; used in Chapter 16.
-    """
-    sizes = {"train": 13_000, "test": 5_000, "database": 128_503}
-    names = tuple(f"class {i}" for i in range(100))  # the lists do not name their columns
-    where = "image-net.org, after accepting its terms"
-    return _from_lists("imagenet100", root, seed, protocol, image_size, names, sizes, True, where)
-
-
-def load_folder(
-    root: str | os.PathLike[str] | None = None,
-    seed: int = 0,
-    protocol: str | Protocol | None = None,
-    image_size: int | None = None,
-) -> RetrievalData:
-    """Load class folders of your own; see `dhida_lib.load_dataset` for the arguments and errors.
-
-    Either ``root/<class>/…``, split by the seed, or ``root/train/<class>/…`` with ``root/val`` or
-    ``root/test``: then these ask, and the training part trains and is searched. A file that is no image that
-    can be read is named and left out, and the data's ``source`` says how many were.
-
-    Returns:
-        The three splits; ``indices`` are rows of all images, in the order of class and name, also of those
-        left out.
-
-    Source: §4.1; used in Chapters 16 and 18.
-    """
-    found = get_protocol("folder", protocol)
-    if root is None:
-        raise bad("root", root, "the folder that holds one folder for each class")
-    crop = _CROP if image_size is None else positive_int("image_size", image_size)
-    folder = Path(root).expanduser()
-    if not folder.is_dir():
-        raise FileNotFoundError(f"There is no folder {folder}.")
-    asks = next((folder / name for name in ("val", "test") if (folder / name).is_dir()), None)
-    tops = [folder / "train", asks] if asks and (folder / "train").is_dir() else [folder]
-    names = sorted({f.name for top in tops for f in top.iterdir() if f.is_dir() and f.name[0] != "."})
-    if len(names) < 2:
-        raise ValueError(f"{folder} holds {len(names)} class folders; at least two are needed.")
-    files: list[Path] = []
-    labels: list[int] = []
-    test: list[bool] = []
-    for top in tops:
-        for label, name in enumerate(names):
-            images = list_images(top / name) if (top / name).is_dir() else []
-            if not images:
-                raise ValueError(f"{top / name} holds no image.")
-            files += images
-            labels += [label] * len(images)
-            test += [top is asks] * len(images)
-    if len(tops) == 2 and not found.official_split:
-        found = get_protocol("folder", "own-split") if protocol is None else found
-    ids, mask = np.array(labels), np.array(test)
-
-    def deal(kept: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
-        tests = mask[kept] if found.official_split else None
-        return split_rows(ids[kept], found, seed, tuple(names), tests)
-
-    deal(np.arange(len(files)))  # are there enough? Before the long part
-    store = shrunk(files, round(crop * STORED_PER_CUT))
-    kept = store.kept.numpy()
-    splits = {}
-    for part, rows in deal(kept).items():
-        at = torch.from_numpy(rows)
-        splits[part] = Split(
-            store.pixels, ids[kept[rows]], store.kept[at], IMAGENET_MEAN, IMAGENET_STD, rows=at, crop=crop
-        )
-    source = f"image files{_left_out(store)}"
-    return RetrievalData("folder", found, int(seed), tuple(names), source=source, **splits)

@@ -1,8 +1,8 @@
 """Protocols: which images are queries, which train the network, which are searched (§4.1, Chapter 2).
 
 The paper draws 100 queries and 500 training images per class from CIFAR-10 and calls "the rest" the database.
-Whether the training images belong to that rest changes the mAP by about a point, so each reading has a name
-here.
+Whether the training images belong to that rest changes the mAP by about a point, so each reading has a name,
+which stands with its data set in `dhida_lib.data.sources`.
 """
 
 from __future__ import annotations
@@ -13,14 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dhida_lib._validate import bad, choice, instance, positive_int, whole
+from dhida_lib._validate import bad, instance, positive_int, whole
 from dhida_lib.labels import as_labels
 
 __all__ = [
-    "PROTOCOLS",
     "Protocol",
     "class_ids",
-    "get_protocol",
     "rank_in_class",
     "seeded_bits",
     "seeded_order",
@@ -79,142 +77,6 @@ class Protocol:
 
     def __str__(self) -> str:
         return self.name
-
-
-def _table(*protocols: Protocol) -> dict[str, Protocol]:
-    return {p.name: p for p in protocols}
-
-
-PROTOCOLS: dict[str, dict[str, Protocol]] = {
-    "fashion-mini": _table(
-        Protocol(
-            "mini", 100, 200, False, None,
-            "The paper's CIFAR-10 split (§4.1) in small: the database is the rest, read literally, without "
-            "the training images.",
-        ),
-        Protocol(
-            "mini-with-train", 100, 200, True, None,
-            "The paper's CIFAR-10 split (§4.1) in small: the database is all but the queries, so it holds "
-            "the training images.",
-        ),
-        Protocol(
-            "unseen", 100, 200, False, None,
-            "Not the paper's, but after Sablayrolles et al. (arXiv 1609.06753): three of the ten classes, "
-            "drawn by the seed, never occur in training; only they ask and are searched.",
-            unseen=3,
-        ),
-    ),
-    "fashion-multi": _table(
-        Protocol(
-            "mini", 100, 200, False, None,
-            "Stands in for the paper's NUS-WIDE (several labels, §4.1); sizes as fashion-mini's, counted in "
-            "canvases. The database does not hold the training canvases.",
-        ),
-        Protocol(
-            "mini-with-train", 100, 200, True, None,
-            "Stands in for the paper's NUS-WIDE (several labels, §4.1); sizes as fashion-mini's, counted in "
-            "canvases. As there, the database holds the training canvases.",
-        ),
-    ),
-    "fashion-mnist": _table(
-        Protocol(
-            "paper", 100, 500, False, None,
-            "The paper's CIFAR-10 sizes (§4.1) on Fashion-MNIST: the database is the rest, read literally, "
-            "without the training images.",
-        ),
-        Protocol(
-            "paper-with-train", 100, 500, True, None,
-            "The paper's CIFAR-10 sizes (§4.1) on Fashion-MNIST: the database is all but the queries, so it "
-            "holds the training images.",
-        ),
-        Protocol(
-            "unseen", 100, 500, False, None,
-            "Not the paper's, but after Sablayrolles et al. (arXiv 1609.06753): three of the ten classes, "
-            "drawn by the seed, never occur in training; only they ask and are searched.",
-            unseen=3,
-        ),
-    ),
-    "cifar10": _table(
-        Protocol(
-            "cifar10", 100, 500, False, None,
-            "The paper's text (§4.1) read literally: the database is the rest, without the training images.",
-        ),
-        Protocol(
-            "cifar10-1", 100, 500, True, None,
-            "The paper's sizes (§4.1), but the database is all but the queries, so it holds the training "
-            "images, as in most papers of the field.",
-        ),
-        Protocol(
-            "cifar10-2", 1000, 5000, True, None,
-            "CIFAR-10's own split: its test part asks, its training part trains and is searched. Not the "
-            "paper's; never compare its numbers with the other protocols'.",
-            official_split=True,
-        ),
-    ),
-    "nus-wide-21": _table(
-        Protocol(
-            "lists", 100, 500, True, 5000,
-            "The field's lists, in the paper's sizes (§4.1): 2,100 queries, 10,500 training images, 193,734 "
-            "in the database, which holds the training images.",
-            official_split=True,
-        ),
-        Protocol(
-            "any-size", 100, 500, True, 5000,
-            "Lists of your own in the field's form. Not the paper's split.",
-        ),
-    ),
-    "imagenet100": _table(
-        Protocol(
-            "lists", 50, 130, True, 1000,
-            "HashNet's lists, in the paper's sizes (§4.1): 5,000 queries, 13,000 training images, 128,503 in "
-            "the database, which holds the training images.",
-            official_split=True,
-        ),
-        Protocol(
-            "any-size", 50, 130, True, 1000,
-            "Lists of your own in the field's form. Not the paper's split.",
-        ),
-    ),
-    "folder": _table(
-        Protocol(
-            "drawn", 10, 50, True, None,
-            "Class folders, split by the seed: 10 queries and 50 training images of each class; the database "
-            "is all but the queries.",
-        ),
-        Protocol(
-            "own-split", 10, 50, True, None,
-            "Class folders that come split: 10 images of each class of the test part ask, 50 of the training "
-            "part train, and the whole training part is searched.",
-            official_split=True,
-        ),
-        Protocol(
-            "all", 10, None, True, None,
-            "Class folders to pretrain on: 10 images of each class ask, all others train and are searched.",
-        ),
-    ),
-}  # fmt: skip
-"""Data set → its protocols by name; the first one is the default."""
-
-
-def get_protocol(dataset: str, protocol: str | Protocol | None = None) -> Protocol:
-    """Look a protocol up.
-
-    Args:
-        dataset: a data set's name.
-        protocol: a protocol's name, None for the data set's default, or a `Protocol` of your own.
-
-    Returns:
-        The protocol.
-
-    Raises:
-        ValueError: for an unknown name; the message lists the known ones.
-
-    Source: §4.1; built in Chapter 2.
-    """
-    known = PROTOCOLS[choice("name", dataset, PROTOCOLS)]
-    if isinstance(protocol, Protocol):
-        return protocol
-    return next(iter(known.values())) if protocol is None else known[choice("protocol", protocol, known)]
 
 
 def seeded_bits(shape: int | tuple[int, ...], seed: int, stream: int = 0) -> NDArray[np.uint64]:

@@ -1,31 +1,42 @@
-"""A split in memory, the three splits of a retrieval experiment, and batches of them (§4.1, Chapter 2)."""
+"""A split in memory, and the three splits of a retrieval experiment (§4.1, Chapter 2)."""
 
 from __future__ import annotations
 
 import operator
+import os
 import textwrap
-from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from dhida_lib._validate import bad, choice, instance, positive_int, tensor
+from dhida_lib._validate import bad, instance, tensor
+from dhida_lib.data.preprocess import Preprocess
 from dhida_lib.data.protocols import Protocol, class_ids, split_rows
 from dhida_lib.labels import as_labels
 
-__all__ = ["AUGMENTATIONS", "RetrievalData", "Split", "assemble", "batches", "random_flip", "random_shift"]
+__all__ = ["Images", "RetrievalData", "Split", "assemble"]
 
-AUGMENTATIONS = ("none", "flip", "flip-shift", "crop-flip")
-"""What `batches` can do to training images."""
 
-_SHIFT = 2  # pixels of the stored picture
+class Images(NamedTuple):
+    """A whole data set in memory.
+
+    Attributes:
+        pixels: bytes (uint8, n×C×H×W).
+        labels: class ids (n,).
+        test: True where a row belongs to the official test part (n,); None: there is none.
+        source: in what form the images came, for records.
+    """
+
+    pixels: NDArray[np.uint8]
+    labels: NDArray[np.integer[Any]]
+    test: NDArray[np.bool_] | None = None
+    source: str = "arrays"
 
 
 class Split(Dataset[tuple[Tensor, "int | Tensor"]]):
@@ -39,18 +50,13 @@ class Split(Dataset[tuple[Tensor, "int | Tensor"]]):
         pixels: uint8 images (n×C×H×W), C = 1 or 3.
         labels: class ids (n,) or multi-hot rows (n×c).
         indices: where each image comes from: rows of the source (n,), or several rows per image (n×m).
-        mean: mean of each channel (C numbers, in units where white is 1), subtracted.
-        std: standard deviation of each channel, divided by.
-        image_size: side in pixels to which images are resized (bilinear, antialiased) when read; None keeps
-            the stored size.
+        preprocess: what happens to them on their way to the network; its ``stored`` is their side.
         rows: which rows of ``pixels`` these images are (n,), where several splits share one store; None: all.
-        crop: side in pixels of the square that is cut from a stored image, its middle unless training
-            chooses another place; None takes the whole.
 
     Raises:
         ValueError: if shapes, lengths or types do not fit together.
 
-    Source: §4.1; built in Chapter 2, ``rows`` and ``crop`` in Chapter 16.
+    Source: §4.1; built in Chapter 2, ``rows`` in Chapter 16.
     """
 
     def __init__(
@@ -58,11 +64,8 @@ class Split(Dataset[tuple[Tensor, "int | Tensor"]]):
         pixels: Tensor,
         labels: Any,
         indices: Any,
-        mean: tuple[float, ...],
-        std: tuple[float, ...],
-        image_size: int | None = None,
+        preprocess: Preprocess,
         rows: Tensor | None = None,
-        crop: int | None = None,
     ) -> None:
         instance("pixels", pixels, Tensor, "a tensor of uint8 images n×C×H×W with C = 1 or 3")
         if pixels.dtype != torch.uint8 or pixels.ndim != 4 or pixels.shape[1] not in (1, 3):
@@ -78,15 +81,14 @@ class Split(Dataset[tuple[Tensor, "int | Tensor"]]):
         for name, value in (("labels", self.labels), ("indices", self.indices)):
             if not value.ndim or len(value) != n:
                 raise bad(name, f"shape {tuple(value.shape)}", f"as many as the {n} images")
-        for name, numbers in (("mean", mean), ("std", std)):
-            if len(numbers) != pixels.shape[1]:
-                raise bad(name, numbers, f"{pixels.shape[1]} numbers, one per channel")
-        self.mean, self.std = tuple(mean), tuple(std)
-        if image_size is not None:
-            positive_int("image_size", image_size)
-        if crop is not None and positive_int("crop", crop) > min(pixels.shape[-2:]):
-            raise bad("crop", crop, f"at most the side of the stored images, {min(pixels.shape[-2:])}")
-        self._resize, self.crop = image_size, crop
+        instance("preprocess", preprocess, Preprocess, "a Preprocess")
+        form = (preprocess.channels, preprocess.kept, preprocess.kept)
+        if tuple(pixels.shape[1:]) != form:
+            got = "×".join(map(str, pixels.shape[1:]))
+            raise bad(
+                "pixels", f"images of {got}", f"{form[0]}×{form[1]}×{form[2]}, as `preprocess` keeps them"
+            )
+        self.preprocess = preprocess
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -106,12 +108,18 @@ class Split(Dataset[tuple[Tensor, "int | Tensor"]]):
     @property
     def image_size(self) -> int:
         """Side in pixels of the images that `batch` returns."""
-        return self._resize or self.crop or self.pixels.shape[-1]
+        return self.preprocess.side
+
+    @property
+    def crop(self) -> int | None:
+        """Side in pixels of the square that is cut from a stored image; None: the whole is taken."""
+        return self.preprocess.crop
 
     @property
     def background(self) -> Tensor:
         """What a black pixel becomes after normalisation (C numbers)."""
-        return torch.tensor([-m / s for m, s in zip(self.mean, self.std, strict=True)])
+        means, stds = self.preprocess.mean, self.preprocess.std
+        return torch.tensor([-m / s for m, s in zip(means, stds, strict=True)])
 
     def batch(
         self,
@@ -138,26 +146,7 @@ class Split(Dataset[tuple[Tensor, "int | Tensor"]]):
         Source: §4.1; built in Chapter 2.
         """
         at = self._positions(indices).to(self.pixels.device)
-        x = self._stored(at)  # B×C×H×W, bytes
-        if self.crop is not None and len(x):
-            s = self.crop
-            if corners is None:
-                r, c = ((side - s) // 2 for side in x.shape[-2:])
-                x = x[..., r : r + s, c : c + s]
-            else:
-                places = zip(x, corners.tolist(), strict=True)
-                x = torch.stack([image[:, r : r + s, c : c + s] for image, (r, c) in places])
-        if device is not None:
-            pin = device.type == "cuda" and x.device.type == "cpu"  # then the copy runs beside the computing
-            x = (x.pin_memory() if pin else x).to(device, non_blocking=pin)
-        if flips is not None:  # of bytes: a quarter of the memory
-            x = torch.where(flips.to(x.device)[:, None, None, None], x.flip(-1), x)
-        mean, std = (torch.tensor(v, device=x.device).view(1, -1, 1, 1) for v in (self.mean, self.std))
-        x = x.float().div_(255).sub_(mean).div_(std)  # B×C×H×W
-        size = (self.image_size, self.image_size)
-        if x.shape[-2:] != size:  # after normalising, which is the same and mostly less to do
-            rows, columns = (_bilinear(a, b, x.device) for a, b in zip(x.shape[-2:], size, strict=True))
-            x = rows @ x @ columns.T
+        x = self.preprocess.normalise(self._stored(at), corners, device, flips)
         return x, self.labels[at]
 
     def picture(self, i: int) -> NDArray[np.uint8]:
@@ -219,9 +208,7 @@ class Split(Dataset[tuple[Tensor, "int | Tensor"]]):
         return self._like(pixels.to(device), self.labels, self.indices)
 
     def _like(self, pixels: Tensor, labels: Tensor, indices: Tensor, rows: Tensor | None = None) -> Split:
-        return Split(
-            pixels, labels, indices.to(pixels.device), self.mean, self.std, self._resize, rows, self.crop
-        )
+        return Split(pixels, labels, indices.to(pixels.device), self.preprocess, rows)
 
     def _stored(self, at: Tensor) -> Tensor:
         """The stored bytes of images at checked positions."""
@@ -283,7 +270,89 @@ class RetrievalData:
     @property
     def image_size(self) -> int:
         """Side in pixels of the images that reach the network."""
-        return self.train.image_size
+        return self.preprocess.side
+
+    @property
+    def preprocess(self) -> Preprocess:
+        """What happens to a picture before the network."""
+        return self.train.preprocess
+
+    @classmethod
+    def from_arrays(
+        cls,
+        query: tuple[Any, Any],
+        train: tuple[Any, Any],
+        database: tuple[Any, Any],
+        preprocess: Preprocess | None = None,
+        class_names: Sequence[str] | None = None,
+        name: str = "arrays",
+        map_k: int | None = None,
+        database_includes_train: bool = False,
+    ) -> RetrievalData:
+        """Images and labels that you have already, split by yourself.
+
+        Args:
+            query: images and labels of the queries. Images are an array n×H×W or n×H×W×C or a tensor
+                n×C×H×W, with C = 1 or 3, of bytes (uint8), 16-bit integers, or floating numbers from 0 to 1.
+                Labels are class ids (n,) or multi-hot rows (n×c).
+            train: those of the training images.
+            database: those of the images that are searched.
+            preprocess: what happens to them; None: squares of their shorter side, normalised by mean and
+                standard deviation of the training images.
+            class_names: names of the classes; None: their numbers.
+            name: what to call the data in records.
+            map_k: depth of the mAP; None is mAP@ALL.
+            database_includes_train: whether the database holds the training images too; for records.
+
+        Returns:
+            The data, as `load_dataset` gives it.
+
+        Raises:
+            ValueError: if images and labels do not fit together, or something is no image.
+
+        Source: §4.1; used in Chapter 18.
+        """
+        given = {"query": query, "train": train, "database": database}
+        pictures = {part: _pictures(part, pair) for part, pair in given.items()}
+        form = preprocess or _own_form(pictures["train"])
+        labels = {part: as_labels(pair[1], f"{part} labels") for part, pair in given.items()}
+        splits = {part: _split_of(part, x, labels[part], form) for part, x in pictures.items()}
+        names = tuple(class_names) if class_names else _numbers(labels)
+        protocol = Protocol(
+            "given", 1, None, True, map_k, "Split by whoever gave the arrays.", official_split=True
+        )
+        protocol = replace(protocol, train_per_class=1, database_includes_train=database_includes_train)
+        return cls(name, protocol, 0, names, source="arrays", **splits)
+
+    @classmethod
+    def from_folders(
+        cls,
+        path: str | os.PathLike[str],
+        seed: int = 0,
+        protocol: str | Protocol | None = None,
+        image_size: int | None = None,
+    ) -> RetrievalData:
+        """Class folders of your own: ``path/<class>/…``, or ``path/train/<class>/…`` and ``val`` or ``test``.
+
+        Args:
+            path: the folder.
+            seed: the split's seed.
+            protocol: as for `load_dataset`; None: 10 queries and 50 training images a class, or the folders'
+                own split.
+            image_size: side in pixels of the square that is cut; None: 224.
+
+        Returns:
+            The data, as ``load_dataset("folder", path)`` gives it.
+
+        Raises:
+            FileNotFoundError: if there is no such folder.
+            ValueError: if a class has too few images, or none can be read.
+
+        Source: used in Chapter 18.
+        """
+        from dhida_lib.data.source import DATASETS
+
+        return DATASETS["folder"].load(path, seed, protocol, image_size)
 
     def describe(self) -> str:
         """Say in a few lines what the data are and how they were split.
@@ -328,180 +397,86 @@ class RetrievalData:
         }
 
 
+def _pictures(part: str, pair: Any) -> Tensor | NDArray[Any]:
+    """The images of one part, as they were given."""
+    if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+        raise bad(part, type(pair).__name__, "a pair of images and labels")
+    x = pair[0]
+    if not isinstance(x, (Tensor, np.ndarray)) or x.ndim not in (3, 4) or 0 in x.shape:
+        got = f"shape {tuple(x.shape)}" if isinstance(x, (Tensor, np.ndarray)) else type(x).__name__
+        raise bad(part, got, "images n×H×W, n×H×W×C (an array) or n×C×H×W (a tensor)")
+    return x
+
+
+def _own_form(x: Tensor | NDArray[Any]) -> Preprocess:
+    """Squares of the images' shorter side, normalised by their own mean and standard deviation."""
+    first = np.asarray(x[0])
+    sides = first.shape[-2:] if isinstance(x, Tensor) else first.shape[:2]
+    colours = (len(first) if isinstance(x, Tensor) else first.shape[2]) if first.ndim == 3 else 1
+    plain = Preprocess(channels=colours, side=min(sides))
+    pixels = _stored(x, plain).float() / 255
+    mean, std = pixels.mean(dim=(0, 2, 3)), pixels.std(dim=(0, 2, 3)).clamp_min(1e-3)
+    return replace(plain, mean=tuple(mean.tolist()), std=tuple(std.tolist()))
+
+
+def _stored(x: Tensor | NDArray[Any], form: Preprocess) -> Tensor:
+    """Images as bytes of the side at which they are kept (uint8, n×C×H×W)."""
+    whole = torch.as_tensor(x) if x.dtype in (torch.uint8, np.uint8) else None
+    if whole is not None and whole.ndim == 4 and not isinstance(x, Tensor):
+        whole = whole.permute(0, 3, 1, 2)
+    elif whole is not None and whole.ndim == 3:
+        whole = whole[:, None]
+    if whole is not None and tuple(whole.shape[1:]) == (form.channels, form.kept, form.kept):
+        return whole.contiguous()
+    return torch.stack([form.pixels(image) for image in x])
+
+
+def _split_of(part: str, x: Tensor | NDArray[Any], labels: Tensor, form: Preprocess) -> Split:
+    if len(labels) != len(x):
+        raise bad(part, f"{len(x)} images and {len(labels)} labels", "one label for each image")
+    return Split(_stored(x, form), labels, torch.arange(len(labels)), form)
+
+
+def _numbers(labels: dict[str, Tensor]) -> tuple[str, ...]:
+    """Names for classes that have none."""
+    first = labels["train"]
+    count = first.shape[1] if first.ndim == 2 else 1 + max(int(y.max()) for y in labels.values())
+    return tuple(str(i) for i in range(count))
+
+
 def assemble(
     name: str,
-    pixels: NDArray[np.uint8],
-    labels: NDArray[np.integer],
+    images: Images,
     protocol: Protocol,
     seed: int,
     class_names: tuple[str, ...],
-    mean: tuple[float, ...],
-    std: tuple[float, ...],
-    source: str,
-    image_size: int | None = None,
-    test_rows: NDArray[np.bool_] | None = None,
+    preprocess: Preprocess,
 ) -> RetrievalData:
     """Split a whole single-label data set by a protocol.
 
     Args:
         name: the data set's name.
-        pixels: all images, uint8 (n×C×H×W).
-        labels: class ids (n,).
+        images: all images and their labels.
         protocol: how many of what.
         seed: the split's seed.
         class_names: names of the classes, by id.
-        mean: mean of each channel, as in `Split`.
-        std: standard deviation of each channel.
-        source: in what form the images came.
-        image_size: side to which images are resized; None keeps it.
-        test_rows: True where a row belongs to the official test part (n,), if there is one.
+        preprocess: what happens to an image.
 
     Returns:
-        The three splits; their ``indices`` are rows of ``pixels``.
+        The three splits; their ``indices`` are rows of ``images``.
 
     Raises:
         ValueError: as `split_rows` and `Split` do.
 
     Source: §4.1; built in Chapter 2.
     """
-    ids = class_ids(labels)
-    instance("pixels", pixels, np.ndarray, "an array of uint8 images n×C×H×W")
-    if len(ids) != len(pixels):
-        raise bad("labels", f"{len(ids)} of them", f"as many as the {len(pixels)} images")
-    images = torch.from_numpy(pixels)
+    ids = class_ids(images.labels)
+    instance("pixels", images.pixels, np.ndarray, "an array of uint8 images n×C×H×W")
+    if len(ids) != len(images.pixels):
+        raise bad("labels", f"{len(ids)} of them", f"as many as the {len(images.pixels)} images")
+    pixels = torch.from_numpy(images.pixels)
     parts = {}
-    for part, rows in split_rows(ids, protocol, seed, class_names, test_rows).items():
+    for part, rows in split_rows(ids, protocol, seed, class_names, images.test).items():
         at = torch.from_numpy(rows)
-        parts[part] = Split(images[at], ids[rows], at, mean, std, image_size)
-    return RetrievalData(name, protocol, int(seed), class_names, source=source, **parts)
-
-
-@lru_cache(maxsize=32)
-def _bilinear(old: int, new: int, device: torch.device) -> Tensor:
-    """Bilinear resizing of one side, antialiased, as a matrix (new×old): a product is the fastest way."""
-    each = torch.eye(old, device=device)[None, None]  # 1×1×old×old
-    made = F.interpolate(each, size=(new, old), mode="bilinear", antialias=True, align_corners=False)
-    return made[0, 0]
-
-
-def random_flip(batch: Tensor, generator: torch.Generator | None = None) -> Tensor:
-    """Mirror each image left to right with probability ½.
-
-    Args:
-        batch: images (B×C×H×W).
-        generator: a CPU generator that decides; None uses torch's own.
-
-    Returns:
-        The images (B×C×H×W).
-
-    Source: ours; used in Chapter 11.
-    """
-    flip = (torch.rand(len(batch), generator=generator) < 0.5).to(batch.device)  # B
-    return torch.where(flip[:, None, None, None], batch.flip(-1), batch)
-
-
-def random_shift(
-    batch: Tensor, pixels: int, generator: torch.Generator | None = None, fill: float | Tensor = 0.0
-) -> Tensor:
-    """Move each image by up to ``pixels`` up or down and left or right.
-
-    Args:
-        batch: images (B×C×H×W).
-        pixels: the largest shift; every shift −pixels … pixels is as likely as another.
-        generator: a CPU generator that decides; None uses torch's own.
-        fill: what the uncovered border becomes: one number, or one per channel (C).
-
-    Returns:
-        The images (B×C×H×W).
-
-    Raises:
-        ValueError: if ``pixels`` is not a positive integer.
-
-    Source: ours; used in Chapter 11.
-    """
-    positive_int("pixels", pixels)
-    b, c, h, w = batch.shape
-    device = batch.device
-    canvas = torch.empty(b, c, h + 2 * pixels, w + 2 * pixels, dtype=batch.dtype, device=device)
-    canvas[:] = torch.as_tensor(fill, dtype=batch.dtype, device=device).reshape(1, -1, 1, 1)
-    canvas[:, :, pixels : pixels + h, pixels : pixels + w] = batch
-    corner = torch.randint(0, 2 * pixels + 1, (2, b), generator=generator).to(
-        device
-    )  # where each window starts
-    rows = corner[0, :, None] + torch.arange(h, device=device)  # B×H
-    columns = corner[1, :, None] + torch.arange(w, device=device)  # B×W
-    image, channel = torch.arange(b, device=device), torch.arange(c, device=device)
-    return canvas[
-        image[:, None, None, None], channel[:, None, None], rows[:, None, :, None], columns[:, None, None]
-    ]
-
-
-def batches(
-    split: Split,
-    batch_size: int,
-    shuffle: bool = False,
-    generator: torch.Generator | None = None,
-    augment: str = "none",
-    share: tuple[int, int] = (0, 1),
-    last: bool = True,
-    device: torch.device | None = None,
-) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Walk through a split once, batch by batch.
-
-    Args:
-        split: the images.
-        batch_size: images per batch; the last batch may be smaller.
-        shuffle: visit the images in random order.
-        generator: a CPU generator that decides order and augmentation, so that a run can be repeated; None
-            uses torch's own.
-        augment: ``"none"``, ``"flip"`` (mirror half of the images), ``"flip-shift"`` (and move each by up
-            to two pixels of its stored size, black behind it) or ``"crop-flip"`` (cut a split's ``crop``
-            anywhere from the stored image, and mirror half).
-        share: (rank, world): this process gets its share of each batch, as `torch.tensor_split` deals it.
-        last: also a last batch that is smaller.
-        device: where the images go, see `Split.batch`.
-
-    Returns:
-        An iterator over triples: images (B×C×H×W), labels (B or B×c), and their positions in the split (B,
-        int64).
-
-    Raises:
-        ValueError: if ``batch_size`` or ``augment`` is wrong.
-
-    Source: Algorithm 1; built in Chapter 2.
-    """
-    positive_int("batch_size", batch_size)
-    choice("augment", augment, AUGMENTATIONS)
-    if augment == "crop-flip" and getattr(split, "crop", None) is None:
-        raise bad("augment", augment, "another one for a split without `crop`")
-    return _walk(split, batch_size, shuffle, generator, augment, share, last, device)
-
-
-def _walk(
-    split: Split,
-    batch_size: int,
-    shuffle: bool,
-    generator: torch.Generator | None,
-    augment: str,
-    share: tuple[int, int],
-    last: bool,
-    device: torch.device | None,
-) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    order = torch.randperm(len(split), generator=generator) if shuffle else torch.arange(len(split))
-    shift = (
-        round(_SHIFT * split.image_size / split.pixels.shape[-1]) or 1
-    )  # the same share of a resized image
-    rank, world = share
-    for whole in order.split(batch_size):
-        if len(whole) < batch_size and not last:
-            return
-        index = whole.tensor_split(world)[rank] if world > 1 else whole
-        corners = None
-        if augment == "crop-flip":
-            free = torch.tensor([side - (split.crop or 0) + 1 for side in split.pixels.shape[-2:]])
-            corners = (torch.rand(len(index), 2, generator=generator) * free).long()  # B×2
-        flips = None if augment == "none" else torch.rand(len(index), generator=generator) < 0.5  # B
-        images, labels = split.batch(index, corners, device, flips)
-        if augment == "flip-shift":
-            images = random_shift(images, shift, generator, split.background)
-        yield images, labels, index.to(labels.device)
+        parts[part] = Split(pixels[at], ids[rows], at, preprocess)
+    return RetrievalData(name, protocol, int(seed), class_names, source=images.source, **parts)

@@ -149,6 +149,8 @@ class HashLoss(nn.Module):
         reference: where it comes from, in one line.
         code_rule: how codes are made of the outputs, a name in `dhida_lib.codes.CODE_RULES`.
         uses_bank: False for a method that compares an image with no other one.
+        any_length: False for a method whose network has one output for each class, whatever ``bits`` says.
+        has_attention: does the method's own system put attention behind the backbone?
         search: its own setting and the values that are tried; None: only learning rates are.
         start: options that its search starts from, where they are not the defaults.
 
@@ -163,6 +165,8 @@ class HashLoss(nn.Module):
     reference: ClassVar[str] = ""
     code_rule: ClassVar[str] = "sign"
     uses_bank: ClassVar[bool] = True
+    any_length: ClassVar[bool] = True
+    has_attention: ClassVar[bool] = False
     search: ClassVar[Search | None] = None
     start: ClassVar[dict[str, Any]] = {}
 
@@ -253,7 +257,7 @@ class HashLoss(nn.Module):
 
     @classmethod
     def length(cls, bits: int, num_classes: int) -> int:
-        """How many outputs the network needs: K, unless the method has a rule of its own.
+        """How many outputs the network needs: K, or one for each class.
 
         Args:
             bits: the length K that was asked for.
@@ -262,7 +266,7 @@ class HashLoss(nn.Module):
         Returns:
             The number of outputs.
         """
-        return bits
+        return bits if cls.any_length else num_classes
 
     @classmethod
     def options(cls) -> dict[str, Any]:

@@ -35,14 +35,10 @@ class ClassifierLoss(HashLoss):
 
     code_rule = "one-hot"
     uses_bank = False
+    any_length = False
     label = "Classifier"
     reference = "Sablayrolles et al., arXiv 1609.06753"
     search = Search("weight_decay", (0.0001, 0.001))
-
-    @classmethod
-    def length(cls, bits: int, num_classes: int) -> int:
-        """One output for each class, whatever ``bits`` says."""
-        return num_classes
 
     def __init__(self, bits: int, num_train: int | None = None, num_classes: int | None = None) -> None:
         super().__init__(bits, num_classes=bits if num_classes is None else num_classes)

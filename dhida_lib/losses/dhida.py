@@ -45,6 +45,7 @@ class DHIDALoss(HashLoss):
     """
 
     label = "DHIDA"
+    has_attention = True
     reference = "Yang et al., Information 2021, doi 10.3390/info12070285"
     search = Search("gamma", (0.01, 1.0))
 

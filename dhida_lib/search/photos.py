@@ -20,14 +20,11 @@ from torch import Tensor
 
 from dhida_lib import _distributed
 from dhida_lib._validate import bad, positive_int
-from dhida_lib.checkpoints import load_model, weights_hash
-from dhida_lib.data.cifar import IMAGENET_MEAN, IMAGENET_STD
-from dhida_lib.data.fashion import FASHION_MEAN, FASHION_STD
-from dhida_lib.data.files import STORED_PER_CUT, list_images, read_image
+from dhida_lib.data.files import list_images
 from dhida_lib.data.images import printable
-from dhida_lib.quantization import one_hot_codes
-from dhida_lib.search import CodeIndex
-from dhida_lib.store import CodeStore
+from dhida_lib.models import HashNetwork, weights_hash
+from dhida_lib.search.index import CodeIndex
+from dhida_lib.search.store import CodeStore
 from dhida_lib.training import pick_device
 
 __all__ = [
@@ -96,36 +93,21 @@ class Encoder:
 
     def __init__(self, model: str | os.PathLike[str], device: str = "auto") -> None:
         self.device = pick_device(device)
-        self.model, about = load_model(model)
-        self.model.to(self.device)
+        self.model = HashNetwork.load(model).to(self.device)
         self.bits: int = self.model.bits
         self.name = weights_hash(model)
-        self.side = about.get("data", {}).get("image_size")
-        if not isinstance(self.side, int):
-            raise bad("model", str(model), "a model whose `about` says the image size that it was trained on")
-        # Sets of files are stored larger than they are cut, see `load_folder`.
-        cut = about["data"].get("dataset") in ("folder", "nus-wide-21", "imagenet100")
-        self.stored = round(self.side * STORED_PER_CUT) if cut else self.side
-        self.channels: int = self.model.config["in_channels"]
-        self.one_hot = about.get("config", {}).get("method") == "classifier"
-        mean, std = (FASHION_MEAN, FASHION_STD) if self.channels == 1 else (IMAGENET_MEAN, IMAGENET_STD)
-        self.mean, self.std = (torch.tensor(v).view(-1, 1, 1) for v in (mean, std))
+        if self.model.preprocess is None:
+            raise bad("model", str(model), "a model that says what images it was trained on (`preprocess`)")
+        self.preprocess = self.model.preprocess
 
     def read(self, file: str | os.PathLike[str]) -> Tensor:
-        """A picture as the network sees it (float32, C×side×side). Raises as `read_image` does."""
-        edge = (self.stored - self.side) // 2
-        middle = slice(edge, edge + self.side)
-        pixels = read_image(file, self.stored)[:, middle, middle]
-        x = torch.from_numpy(np.array(pixels)).float() / 255  # 3×side×side
-        if self.channels == 1:  # luminance, as ITU-R 601 weighs the colours
-            x = (x * torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)).sum(dim=0, keepdim=True)
-        return (x - self.mean) / self.std
+        """A picture as the network sees it (float32, C×side×side). Raises as `Preprocess` does."""
+        return self.preprocess(file)
 
     def codes(self, images: Sequence[Tensor]) -> Tensor:
         """Codes of pictures that `read` gave (±1, n×bits, on the CPU)."""
-        x = torch.stack(list(images)).to(self.device)  # n×C×side×side
         with torch.inference_mode():
-            return (one_hot_codes(self.model(x)) if self.one_hot else self.model.codes(x)).cpu()
+            return self.model.codes(torch.stack(list(images)).to(self.device)).cpu()
 
 
 def encode_folder(

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dhida_lib._validate import bad, positive_int
-from dhida_lib.search import _packed, as_ids
+from dhida_lib.search.index import _packed, as_ids
 
 __all__ = ["CodeStore"]
 

@@ -7,7 +7,6 @@ alone.
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from typing import Any
 
@@ -16,19 +15,12 @@ import torch
 from numpy.typing import NDArray
 
 from dhida_lib._validate import bad, positive_int
-from dhida_lib.data.fashion import FASHION_CLASSES, FASHION_MEAN, FASHION_STD, read_fashion_mini
-from dhida_lib.data.protocols import (
-    Protocol,
-    class_ids,
-    get_protocol,
-    rank_in_class,
-    seeded_bits,
-    seeded_order,
-    split_rows,
-)
+from dhida_lib.data.fashion import FASHION, FASHION_CLASSES, read_fashion_mini
+from dhida_lib.data.protocols import Protocol, class_ids, rank_in_class, seeded_bits, seeded_order, split_rows
+from dhida_lib.data.source import DataSource, Root, register_dataset
 from dhida_lib.data.splits import RetrievalData, Split
 
-__all__ = ["draw_canvases", "load_fashion_multi"]
+__all__ = ["FashionMulti", "draw_canvases"]
 
 _CELLS = 4  # a canvas is 2×2 cells
 
@@ -60,9 +52,8 @@ def draw_canvases(
     if positive_int("classes", classes) < _CELLS:
         raise bad("classes", classes, f"at least {_CELLS}")
     if not np.array_equal(np.unique(labels), np.arange(classes)) or len(labels) != len(images):
-        raise bad(
-            "labels", f"{len(labels)} of them", f"a class of {classes} for each image, each at least once"
-        )
+        need = f"a class of {classes} for each image, each at least once"
+        raise bad("labels", f"{len(labels)} of them", need)
     bits = seeded_bits((n, 1 + classes + 2 * _CELLS), seed, stream)  # all that is random, one row per canvas
     count = (bits[:, 0] % _CELLS).astype(np.int64) + 1  # n: garments on the canvas, 1 … 4
     kinds = bits[:, 1 : 1 + classes].argsort(axis=1)[:, :_CELLS]  # n×4: different classes
@@ -84,42 +75,61 @@ def draw_canvases(
     return tiles.transpose(0, 1, 3, 2, 4).reshape(n, 2 * h, 2 * w), multi_hot, rows
 
 
-def load_fashion_multi(
-    root: str | os.PathLike[str] | None = None,
-    seed: int = 0,
-    protocol: str | Protocol | None = None,
-    image_size: int | None = None,
-) -> RetrievalData:
-    """Make the multi-label set; see `dhida_lib.load_dataset` for the arguments and errors.
+@register_dataset("fashion-multi")
+class FashionMulti(DataSource):
+    """Canvases of the shipped set.
 
     fashion-mini is split first. Query canvases are then drawn from its query images only, training canvases
     from its training images and database canvases from the rest, as many canvases as the part has images, so
     no photograph is on both sides. A protocol whose database holds the training images adds the training
-    canvases to it.
-
-    Returns:
-        The three splits; ``indices`` (n×4) are the rows of fashion-mini in the four cells, −1 for an empty
-        cell.
-
-    Source: §4.1; built in Chapter 2.
+    canvases to it. ``indices`` (n×4) are the rows of fashion-mini in the four cells, −1 for an empty cell.
     """
-    found = get_protocol("fashion-multi", protocol)
-    if found.unseen:
-        raise bad("protocol", found.name, "one in which training sees all classes: a canvas shows several")
-    arrays = read_fashion_mini(root)
-    images, labels = arrays["images"], arrays["labels"]
-    parts = split_rows(labels, replace(found, database_includes_train=False), seed, FASHION_CLASSES)
-    drawn: dict[str, tuple[NDArray[Any], ...]] = {}
-    for stream, (part, rows) in enumerate(parts.items(), start=1):
-        canvas, multi_hot, cells = draw_canvases(images[rows], labels[rows], len(rows), seed, stream)
-        drawn[part] = canvas, multi_hot, np.where(cells < 0, -1, rows[cells])
-    if found.database_includes_train:
-        both = [np.concatenate(pair) for pair in zip(drawn["database"], drawn["train"], strict=True)]
-        mixed = seeded_order(len(both[0]), seed)  # training canvases do not stand at the end
-        drawn["database"] = tuple(array[mixed] for array in both)
-    splits = {
-        part: Split(torch.from_numpy(x[:, None]), y, cells, FASHION_MEAN, FASHION_STD, image_size)
-        for part, (x, y, cells) in drawn.items()
-    }
-    source = "canvases of fashion-mini's images"
-    return RetrievalData("fashion-multi", found, int(seed), FASHION_CLASSES, source=source, **splits)
+
+    label = "Fashion-MNIST, several labels"
+    classes = FASHION_CLASSES
+    preprocess = replace(FASHION, side=56, stored=56)
+    base = {"profile": "fast", "epochs": 6}
+    settings_from = "fashion-mnist"
+    protocols = (
+        Protocol(
+            "mini", 100, 200, False, None,
+            "Stands in for the paper's NUS-WIDE (several labels, §4.1); sizes as fashion-mini's, counted in "
+            "canvases. The database does not hold the training canvases.",
+        ),
+        Protocol(
+            "mini-with-train", 100, 200, True, None,
+            "Stands in for the paper's NUS-WIDE (several labels, §4.1); sizes as fashion-mini's, counted in "
+            "canvases. As there, the database holds the training canvases.",
+        ),
+    )  # fmt: skip
+
+    def load(
+        self,
+        root: Root = None,
+        seed: int = 0,
+        protocol: str | Protocol | None = None,
+        image_size: int | None = None,
+    ) -> RetrievalData:
+        """See `DataSource.load`."""
+        found, preprocess = self.protocol(protocol), self.sized(image_size)
+        if found.unseen:
+            raise bad(
+                "protocol", found.name, "one in which training sees all classes: a canvas shows several"
+            )
+        arrays = read_fashion_mini(root)
+        images, labels = arrays["images"], arrays["labels"]
+        parts = split_rows(labels, replace(found, database_includes_train=False), seed, FASHION_CLASSES)
+        drawn: dict[str, tuple[NDArray[Any], ...]] = {}
+        for stream, (part, rows) in enumerate(parts.items(), start=1):
+            canvas, multi_hot, cells = draw_canvases(images[rows], labels[rows], len(rows), seed, stream)
+            drawn[part] = canvas, multi_hot, np.where(cells < 0, -1, rows[cells])
+        if found.database_includes_train:
+            both = [np.concatenate(pair) for pair in zip(drawn["database"], drawn["train"], strict=True)]
+            mixed = seeded_order(len(both[0]), seed)  # training canvases do not stand at the end
+            drawn["database"] = tuple(array[mixed] for array in both)
+        splits = {
+            part: Split(torch.from_numpy(x[:, None]), y, cells, preprocess)
+            for part, (x, y, cells) in drawn.items()
+        }
+        source = "canvases of fashion-mini's images"
+        return RetrievalData(self.name, found, int(seed), self.classes, source=source, **splits)

@@ -17,13 +17,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from dhida_lib import _tensors
 from dhida_lib._files import one_writer, read_card, read_json, sha256, write_card, write_hashed
 from dhida_lib._validate import bad, positive_int, whole
-from dhida_lib.checkpoints import _load_tensors, _named_elsewhere
-from dhida_lib.metrics import _are_signs, _tensor
+from dhida_lib.metrics.histograms import are_signs, as_values
 
 __all__ = ["CodeIndex", "Found", "pack", "unpack"]
 
@@ -67,17 +67,17 @@ def pack(codes: ArrayLike) -> NDArray[np.uint8]:
 
     Source: ours; built in Chapter 17.
     """
-    x = _tensor("codes", codes)
+    x = as_values("codes", codes)
     if x.ndim != 2 or x.shape[1] == 0:
         raise bad("codes", f"shape {tuple(x.shape)}", "codes (n×bits)")
-    if x.dtype == torch.bool or x.is_complex() or not _are_signs(x):
+    if x.dtype == torch.bool or x.is_complex() or not are_signs(x):
         raise bad("codes", f"other values ({x.dtype})", "codes of −1 and +1 only; apply `sign` first")
     return np.packbits((x > 0).cpu().numpy(), axis=1)
 
 
 def _packed(name: str, codes: ArrayLike, bits: int) -> NDArray[np.uint8]:
     """Pack codes that must have so many bits."""
-    x = _tensor(name, codes)
+    x = as_values(name, codes)
     if x.ndim != 2 or x.shape[1] != bits:
         raise bad(name, f"shape {tuple(x.shape)}", f"codes n×{bits}")
     return pack(x)
@@ -302,7 +302,7 @@ class CodeIndex:
             }
             write_card(card, content)
             for left in _superseded(path, old):
-                if left != file and not _named_elsewhere(left, card):
+                if left != file and not _tensors.named_elsewhere(left, card):
                     with suppress(OSError):  # the next one tries again
                         left.unlink()
         return card
@@ -329,7 +329,7 @@ class CodeIndex:
             card = _read(path)
             index = cls(card["bits"], card["lists"], card["probes"])
             try:
-                tensors = _load_tensors(path.with_name(card["file"]), card["sha256"])
+                tensors = load_file(str(_tensors.file_of(path, card)))
             except FileNotFoundError:
                 if _read(path) == card:
                     raise

@@ -1,0 +1,463 @@
+"""One run, described in one place: data, network, loss, training. The book's profiles are such runs.
+
+`RunConfig` is what the command line, the notebooks and the records all speak (Chapter 11). A value is checked
+when the configuration is built, before any data are read. `nested`, on which `RunConfig.from_dict` stands,
+reads what any earlier version wrote, and is the only place that knows how settings were called before.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+import types
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar, Union, get_args, get_origin, get_type_hints
+
+import torch
+
+from dhida_lib._validate import bad, choice, instance, positive, positive_int, seed_int, suggestion
+
+__all__ = [
+    "PROFILES",
+    "DataConfig",
+    "LossConfig",
+    "NetworkConfig",
+    "RunConfig",
+    "TrainConfig",
+    "named_device",
+    "nested",
+]
+
+EARLIER = {"train": "training", "loss_options": "options"}
+"""Settings that had another name before, and how they are called now."""
+
+
+class _Part:
+    """What every part of a configuration does when it is built: look at the type of each value."""
+
+    _hints: ClassVar[dict[type, dict[str, Any]]] = {}
+
+    def __post_init__(self) -> None:
+        cls = type(self)
+        hints = self._hints.setdefault(cls, get_type_hints(cls))
+        for f in fields(self):  # type: ignore[arg-type]
+            value = _fitting(f.name, getattr(self, f.name), hints[f.name])
+            object.__setattr__(self, f.name, value)
+        self.check()
+
+    def check(self) -> None:
+        """Raise ``ValueError`` if values of the right types are wrong all the same."""
+
+
+def _fitting(name: str, value: Any, hint: Any) -> Any:
+    """The value if it is of the type that the field has, else a ``ValueError`` that names the setting."""
+    union = get_origin(hint) in (Union, types.UnionType)
+    kinds = [get_origin(kind) or kind for kind in (get_args(hint) if union else [hint])]
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if float in kinds and number:
+        return _float(name, value)
+    fits = Any in kinds or any(isinstance(value, kind) for kind in kinds if isinstance(kind, type))
+    if fits and (not isinstance(value, bool) or bool in kinds):
+        return value
+    words = {str: "text", int: "an integer", float: "a number", bool: "True or False", dict: "a dictionary"}
+    need = " or ".join(words.get(k, "nothing (None)" if k is type(None) else str(k)) for k in kinds)
+    raise bad(name, value, need)
+
+
+def _float(name: str, value: float) -> float:
+    """A number as a float; one that no float can hold is refused."""
+    try:
+        return float(value)
+    except OverflowError as error:
+        raise bad(name, "a number of many digits", "a number that a float can hold") from error
+
+
+@dataclass(frozen=True)
+class DataConfig(_Part):
+    """Which images, and how they are split.
+
+    Args:
+        dataset: name of the data set, see `load_dataset`.
+        folder: class folders of your own; with it the data set is ``"folder"``. A record keeps its last part.
+        protocol: name of the data set's protocol; None takes its first.
+        split_seed: seed of the split.
+        image_size: side in pixels to which images are resized when read; None keeps the data set's.
+        held_out: share of the training images cut off for validation, 0 ≤ held_out < 1; 0 measures on the
+            queries.
+
+    Raises:
+        ValueError: if a value is wrong.
+
+    Source: §4.1; built in Chapter 11.
+    """
+
+    dataset: str = "cifar10"
+    folder: str | None = None
+    protocol: str | None = None
+    split_seed: int = 0
+    image_size: int | None = None
+    held_out: float = 0.0
+
+    def check(self) -> None:
+        """See the class."""
+        from dhida_lib.data import DATASETS
+
+        if self.folder is not None:
+            object.__setattr__(self, "dataset", "folder")
+        source = DATASETS.find(self.dataset, "dataset")
+        if self.protocol is not None:
+            source.protocol(self.protocol)
+        seed_int("split_seed", self.split_seed)
+        if self.image_size is not None:
+            positive_int("image_size", self.image_size)
+        if not 0 <= self.held_out < 1:
+            raise bad("held_out", self.held_out, "a share with 0 ≤ held_out < 1")
+
+
+@dataclass(frozen=True)
+class NetworkConfig(_Part):
+    """The network: see `HashNetwork` for each.
+
+    Args:
+        bits: K, the length of the code.
+        backbone: name of the backbone; ``"timm:NAME"`` takes one of timm's.
+        attention: attention between the backbone's last map and pooling.
+        weights: start of the backbone: None (random), ``"imagenet"``, or a file, which a record names by its
+            hash.
+        init_std: standard deviation of the hash layer's start.
+        reduce: axis of max and mean in the attention map.
+        fusion: how the two branches are joined.
+        width: width of the narrow networks.
+        frozen: which part of the backbone stands still: None, ``"all"`` or the name of the last frozen stage.
+        neck: channels of a trainable 1×1 convolution before attention; None: there is none.
+
+    Raises:
+        ValueError: if a value is wrong.
+
+    Source: Fig. 1; built in Chapters 4 and 11.
+    """
+
+    bits: int = 16
+    backbone: str = "resnet18"
+    attention: str = "ida"
+    weights: str | None = "imagenet"
+    init_std: float = 0.1
+    reduce: str = "column"
+    fusion: str = "sum"
+    width: int = 16
+    frozen: str | None = None
+    neck: int | None = None
+
+    def check(self) -> None:
+        """See the class."""
+        from dhida_lib.attention import ATTENTIONS, build_attention
+        from dhida_lib.backbones import known_backbone
+
+        positive_int("bits", self.bits)
+        known_backbone(self.backbone)
+        choice("attention", self.attention, ATTENTIONS)
+        positive("init_std", self.init_std)
+        choice("reduce", self.reduce, ("column", "row"))
+        choice("fusion", self.fusion, ("sum", "mean"))
+        positive_int("width", self.width)
+        if self.neck is not None:
+            positive_int("neck", self.neck)
+        build_attention(self.attention, 1, self.reduce, self.fusion)  # do the three go together?
+
+
+@dataclass(frozen=True)
+class LossConfig(_Part):
+    """The loss.
+
+    Args:
+        method: name of the loss, a key of `LOSSES`.
+        pairs: ``"bank"`` (codes of all training images) or ``"batch"``.
+        options: the loss's own arguments, such as ``{"gamma": 0.1}``.
+
+    Raises:
+        ValueError: if a value is wrong or the loss has no such argument.
+
+    Source: §3.4; built in Chapter 11.
+    """
+
+    method: str = "dhida"
+    pairs: str = "bank"
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def check(self) -> None:
+        """See the class."""
+        from dhida_lib.losses import LOSSES, check_options
+
+        LOSSES.find(self.method, "method")
+        choice("pairs", self.pairs, ("bank", "batch"))
+        check_options(self.method, self.options)
+
+
+@dataclass(frozen=True)
+class TrainConfig(_Part):
+    """How to train. The defaults are the paper's where it gives a value (§4.2), else the field's.
+
+    The last six are about speed and memory. At their defaults they change nothing.
+
+    Args:
+        epochs: passes over the training images; the paper does not say, 150 is usual in the field.
+        batch_size: images per step.
+        lr: the learning rate.
+        weight_decay: L2 penalty that the optimizer adds.
+        optimizer: ``"rmsprop"`` (the paper's), ``"sgd"`` (with momentum 0.9), ``"adam"`` or ``"adamw"``.
+        backbone_rate: the backbone's learning rate as a multiple of ``lr``; the paper has one rate for all.
+        schedule: ``"constant"`` (the paper names no other) or ``"cosine"``: down to 0 at the last step.
+        warmup: epochs during which the rate rises linearly from 0; may be a fraction.
+        augment: what happens to training images, one of ``dhida_lib.data.AUGMENTATIONS``.
+        seed: decides order, augmentation and dropout.
+        device: ``"auto"`` takes a GPU if there is one.
+        precision: ``"float32"``, or ``"bfloat16"``: autocast of the network. Weights, their gradients, the
+            loss and its bank stay float32.
+        channels_last: keep images and maps as B×H×W×C in memory. Not for a narrow network of a width below 8
+            on a CPU, where PyTorch can crash.
+        compile: let `torch.compile` translate the network; needs a C++ compiler, and a width as above.
+        accumulate: batches per optimizer step. The step's gradient is the mean over all their images, but a
+            loss and a batch normalisation see one batch at a time.
+        data_on_device: copy the training images to the device once, as bytes, instead of batch by batch.
+        cache_maps: keep the maps of the frozen part of the backbone on disk, and train on these.
+
+    Raises:
+        ValueError: if a value is wrong.
+
+    Source: §4.2; built in Chapter 11, the last six in Chapters 12 and 16.
+    """
+
+    epochs: int = 150
+    batch_size: int = 128
+    lr: float = 5e-5
+    weight_decay: float = 1e-5
+    optimizer: str = "rmsprop"
+    backbone_rate: float = 1.0
+    schedule: str = "constant"
+    warmup: float = 0.0
+    augment: str = "none"
+    seed: int = 0
+    device: str = "auto"
+    precision: str = "float32"
+    channels_last: bool = False
+    compile: bool = False
+    accumulate: int = 1
+    data_on_device: bool = False
+    cache_maps: bool = False
+
+    OPTIMIZERS: ClassVar[tuple[str, ...]] = ("rmsprop", "sgd", "adam", "adamw")
+    PRECISIONS: ClassVar[tuple[str, ...]] = ("float32", "bfloat16")
+    SCHEDULES: ClassVar[tuple[str, ...]] = ("constant", "cosine")
+
+    def check(self) -> None:
+        """See the class."""
+        from dhida_lib.data import AUGMENTATIONS
+
+        for name in ("epochs", "batch_size", "accumulate"):
+            positive_int(name, getattr(self, name))
+        positive("lr", self.lr)
+        for name in ("weight_decay", "backbone_rate", "warmup"):
+            positive(name, getattr(self, name), zero=True)
+        choice("optimizer", self.optimizer, self.OPTIMIZERS)
+        choice("schedule", self.schedule, self.SCHEDULES)
+        choice("augment", self.augment, AUGMENTATIONS)
+        choice("precision", self.precision, self.PRECISIONS)
+        seed_int("seed", self.seed)
+        named_device(self.device)
+
+
+@dataclass(frozen=True)
+class RunConfig(_Part):
+    """Everything that decides a run. The defaults are the paper's system on the paper's CIFAR-10.
+
+    A setting belongs to one part, and no two parts share a name.
+
+    Args:
+        data: which images, and how they are split.
+        network: the network.
+        loss: the loss.
+        training: how to train.
+
+    Raises:
+        ValueError: if a value is wrong; it names the setting.
+
+    Source: §4; built in Chapter 11.
+    """
+
+    data: DataConfig = field(default_factory=DataConfig)
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    training: TrainConfig = field(default_factory=TrainConfig)
+
+    def check(self) -> None:
+        """See the class."""
+        if self.training.cache_maps and self.network.frozen is None:
+            raise bad("cache_maps", True, "False where nothing is frozen: set `frozen` too")
+
+    def change(self, **values: Any) -> RunConfig:
+        """A copy with other values.
+
+        Args:
+            values: settings by their own names, such as ``bits=32, epochs=4``: no two parts share a name. A
+                whole part (``training=TrainConfig(…)``) may be given too.
+
+        Returns:
+            The changed configuration.
+
+        Raises:
+            ValueError: if a name is not a setting, or a value is wrong.
+        """
+        places = dict(self.settings())
+        parts: dict[str, dict[str, Any]] = {}
+        whole: dict[str, Any] = {}
+        for given, value in values.items():
+            name = EARLIER.get(given, given)
+            if any(f.name == name for f in fields(self)):
+                whole[name] = value
+            else:
+                parts.setdefault(_part_of(given, name, places), {})[name] = value
+        changed = replace(self, **whole)
+        made = {part: replace(getattr(changed, part), **own) for part, own in parts.items()}
+        return replace(changed, **made) if made else changed
+
+    @classmethod
+    def settings(cls) -> Iterator[tuple[str, str]]:
+        """All settings: pairs of a setting's name and its part's."""
+        for part, kind in get_type_hints(cls).items():
+            if is_dataclass(kind):
+                yield from ((f.name, part) for f in fields(kind))
+
+    def flat(self) -> dict[str, Any]:
+        """All settings by name, without the parts: what `change` takes."""
+        return {name: getattr(getattr(self, part), name) for name, part in self.settings()}
+
+    def as_dict(self) -> dict[str, Any]:
+        """The settings as a dictionary that JSON can hold: part → setting → value."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> RunConfig:
+        """Read settings that this or an earlier version wrote, or that stand in a file.
+
+        Args:
+            values: part → setting → value, as `as_dict` gives; settings may also stand outside of their part,
+                as they did before there were parts. What is missing has its default.
+
+        Returns:
+            The configuration.
+
+        Raises:
+            ValueError: if a name is not a setting, or a value is wrong.
+        """
+        parts = nested(values, complete=False)
+        return cls().change(**{name: v for part in parts.values() for name, v in part.items()})
+
+    @classmethod
+    def from_file(cls, path: str | os.PathLike[str]) -> RunConfig:
+        """Read a TOML file with a table for each part; ``profile = "fast"`` at its top starts from a profile.
+
+        Args:
+            path: the file.
+
+        Returns:
+            The configuration.
+
+        Raises:
+            FileNotFoundError: if there is no such file.
+            ValueError: if it is no TOML, or a setting in it is wrong.
+        """
+        if not Path(path).is_file():
+            raise FileNotFoundError(f"There is no file of settings {path}.")
+        try:
+            values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ValueError(f"{path} is not TOML: {error}") from error
+        profile = values.pop("profile", None)
+        base = cls() if profile is None else PROFILES[choice("profile", profile, PROFILES)]
+        parts = nested(values, complete=False)
+        return base.change(**{name: v for part in parts.values() for name, v in part.items()})
+
+
+def named_device(name: str) -> torch.device:
+    """The device of this name, on this machine or another one.
+
+    Args:
+        name: ``"auto"`` (a GPU if there is one) or a name that torch knows, such as ``"cuda:1"``.
+
+    Returns:
+        The device.
+
+    Raises:
+        ValueError: if torch knows no such device, or it computes nothing.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    need = "'auto' or a device that torch finds, such as 'cpu' or 'cuda:1'"
+    try:
+        found = torch.device(instance("device", name, str, need))
+    except RuntimeError as error:
+        raise bad("device", name, need) from error
+    if found.type == "meta":  # it computes nothing
+        raise bad("device", name, need)
+    return found
+
+
+def nested(values: Mapping[str, Any], complete: bool = True) -> dict[str, dict[str, Any]]:
+    """Settings of this or an earlier version as part → setting → value; no value is checked.
+
+    Args:
+        values: as `RunConfig.from_dict` takes them.
+        complete: put in the defaults of what is missing.
+
+    Returns:
+        A new dictionary.
+
+    Raises:
+        ValueError: if a name is not a setting.
+    """
+    if not isinstance(values, Mapping):
+        raise bad("config", type(values).__name__, "a dictionary of settings")
+    places = dict(RunConfig.settings())
+    parts: dict[str, dict[str, Any]] = {part: {} for part in dict.fromkeys(places.values())}
+    for key, value in values.items():
+        name = EARLIER.get(key, key)
+        if name not in parts:
+            parts[_part_of(key, name, places)][name] = value
+            continue
+        if not isinstance(value, Mapping):
+            raise bad(key, value, "a dictionary of settings")
+        own = {k: part for k, part in places.items() if part == name}
+        for inner, given in value.items():
+            setting = str(EARLIER.get(inner, inner))
+            parts[_part_of(f"{key}.{inner}", setting, own)][setting] = given
+    if complete:
+        usual = RunConfig().as_dict()
+        parts = {part: {**usual[part], **own} for part, own in parts.items()}
+    return parts
+
+
+def _part_of(given: str, name: str, places: Mapping[str, str]) -> str:
+    """The part that a setting belongs to."""
+    if name not in places:
+        raise bad("setting", given, "the name of a setting" + suggestion(name, places))
+    return places[name]
+
+
+_FAST = RunConfig(
+    data=DataConfig(dataset="fashion-mini"),
+    network=NetworkConfig(backbone="narrow-resnet", weights=None),
+    training=TrainConfig(epochs=16, batch_size=32, lr=1e-3, schedule="cosine", warmup=0.5, augment="flip"),
+)
+_FULL = RunConfig().change(image_size=224)
+
+PROFILES: dict[str, RunConfig] = {
+    "fast": _FAST,
+    "long": _FAST.change(epochs=60, augment="flip-shift"),
+    "full": _FULL,
+    "full-speed": _FULL.change(precision="bfloat16", channels_last=True, compile=True, data_on_device=True),
+}
+"""The book's settings by name. ``"fast"``: the shipped images on a laptop, about a minute. ``"long"``: the
+same network, trained until it is good. ``"full"``: the paper's, on a GPU. ``"full-speed"``: the same, with
+all that makes a recent GPU fast and changes no setting of the paper."""

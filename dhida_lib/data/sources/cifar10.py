@@ -1,0 +1,42 @@
+"""CIFAR-10, the paper's first data set, from torchvision's archive or as image files (Chapter 16)."""
+
+from __future__ import annotations
+
+from dhida_lib.data.cifar import CIFAR10_CLASSES, IMAGENET_MEAN, IMAGENET_STD, read_cifar10
+from dhida_lib.data.preprocess import Preprocess
+from dhida_lib.data.protocols import Protocol
+from dhida_lib.data.source import DataSource, Root, register_dataset
+from dhida_lib.data.splits import Images
+
+__all__ = ["Cifar10"]
+
+
+@register_dataset("cifar10")
+class Cifar10(DataSource):
+    """CIFAR-10. ``indices`` of its splits are rows of the training part followed by the test part."""
+
+    label = "CIFAR-10"
+    classes = CIFAR10_CLASSES
+    preprocess = Preprocess(channels=3, side=32, mean=IMAGENET_MEAN, std=IMAGENET_STD)
+    protocols = (
+        Protocol(
+            "cifar10", 100, 500, False, None,
+            "The paper's text (§4.1) read literally: the database is the rest, without the training images.",
+        ),
+        Protocol(
+            "cifar10-1", 100, 500, True, None,
+            "The paper's sizes (§4.1), but the database is all but the queries, so it holds the training "
+            "images, as in most papers of the field.",
+        ),
+        Protocol(
+            "cifar10-2", 1000, 5000, True, None,
+            "CIFAR-10's own split: its test part asks, its training part trains and is searched. Not the "
+            "paper's; never compare its numbers with the other protocols'.",
+            official_split=True,
+        ),
+    )  # fmt: skip
+
+    def read(self, root: Root = None) -> Images:
+        """See `DataSource.read`."""
+        pixels, labels, test, source = read_cifar10(root)
+        return Images(pixels, labels, test, source)

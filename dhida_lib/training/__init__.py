@@ -1,0 +1,34 @@
+"""Algorithm 1: training a hash network, encoding images with it (§3.5 and §4.2; Chapters 11 and 12).
+
+`loop` is the algorithm. Beside it stand what it trains on (`feeds`), optimizers and rates (`optimizers`),
+what depends on the machine (`devices`), what is written down (`history`), what watches (`callbacks`), how a
+killed run goes on (`resume`), and how trained networks encode (`encoding`).
+"""
+
+from dhida_lib.config import TrainConfig
+from dhida_lib.training.callbacks import Callback, CsvLog, Monitor, PrintLog, Progress, TensorBoardLog
+from dhida_lib.training.devices import pick_device, seed_everything
+from dhida_lib.training.encoding import encode, outputs
+from dhida_lib.training.history import History, bit_balance
+from dhida_lib.training.loop import train
+from dhida_lib.training.optimizers import OPTIMIZERS, build_optimizer, learning_rate
+
+__all__ = [
+    "OPTIMIZERS",
+    "Callback",
+    "CsvLog",
+    "History",
+    "Monitor",
+    "PrintLog",
+    "Progress",
+    "TensorBoardLog",
+    "TrainConfig",
+    "bit_balance",
+    "build_optimizer",
+    "encode",
+    "learning_rate",
+    "outputs",
+    "pick_device",
+    "seed_everything",
+    "train",
+]

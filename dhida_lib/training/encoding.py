@@ -1,0 +1,96 @@
+"""From images to outputs and codes, for whole sets of them (Eq. 14 and 15; Chapter 11)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset, default_collate
+
+from dhida_lib import _distributed
+from dhida_lib._validate import bad, positive_int
+from dhida_lib.codes import to_codes
+
+__all__ = ["encode", "outputs"]
+
+
+def outputs(model: nn.Module, data: Any, batch_size: int | None = None) -> Tensor:
+    """The network's outputs u for all images.
+
+    Args:
+        model: the network; it is put into evaluation mode and back.
+        data: the images: a `Split`, normalised images (a tensor n×C×H×W), a data set of torch that yields
+            images or (image, label), or a ``DataLoader`` of such batches.
+        batch_size: images per step; None: what is fast, 32 on a CPU (its cache is small) and 500 elsewhere. A
+            loader has its own.
+
+    Returns:
+        u (n×K) on the CPU, float32. With several processes each computes its share, and all get the whole.
+
+    Raises:
+        ValueError: if ``data`` is something else, or an output is not a finite number, as after a training
+            that diverged.
+
+    Source: Eq. (14); built in Chapter 11.
+    """
+    device = next(model.parameters()).device
+    usual = 32 if device.type == "cpu" else 500
+    size = usual if batch_size is None else positive_int("batch_size", batch_size)
+    training = model.training
+    model.eval()
+    try:
+        with torch.inference_mode():
+            if isinstance(data, DataLoader):
+                parts = [model(_images(batch).to(device)).float() for batch in data]
+                u = torch.cat(parts).cpu()  # n×K; every process reads the whole loader
+            else:
+                n = len(data)
+                own = torch.arange(n).tensor_split(_distributed.world())[_distributed.rank()]
+                parts = [model(x).float() for x in _batches(data, own, size, device)]
+                u = _distributed.everyone(torch.cat(parts), n).cpu()  # n×K
+    finally:
+        model.train(training)
+    if not u.isfinite().all():
+        need = "a network whose training did not diverge"
+        raise bad("model", "one whose outputs hold NaN or infinity", need)
+    return u
+
+
+def encode(model: nn.Module, data: Any, batch_size: int | None = None) -> Tensor:
+    """The codes of all images: sign(u), or what the network's `code_rule` says.
+
+    Args:
+        model: the network; it is put into evaluation mode and back.
+        data: the images, as for `outputs`.
+        batch_size: images per step; None: as `outputs`.
+
+    Returns:
+        ±1 codes (n×K) on the CPU.
+
+    Raises:
+        ValueError: as `outputs`.
+
+    Source: Eq. (15); built in Chapter 11.
+    """
+    return to_codes(outputs(model, data, batch_size), getattr(model, "code_rule", "sign"))
+
+
+def _batches(data: Any, own: Tensor, size: int, device: torch.device) -> Iterator[Tensor]:
+    """Batches of images on the device, at the given places."""
+    for at in own.split(size):
+        if isinstance(data, Tensor):
+            yield data[at.to(data.device)].to(device)
+        elif hasattr(data, "batch"):
+            yield data.batch(at, device=device)[0]
+        elif isinstance(data, Dataset):
+            yield default_collate([_images(data[int(i)]) for i in at]).to(device)
+        else:
+            need = "a Split, a tensor of images, a Dataset, or a DataLoader"
+            raise bad("data", type(data).__name__, need)
+
+
+def _images(item: Any) -> Any:
+    """The image of an item, or the images of a batch, without labels."""
+    return item[0] if isinstance(item, (tuple, list)) else item
