@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from dhida_lib import search
 from dhida_lib.search import CodeIndex, pack, unpack
+from dhida_lib.search import index as search
 
 
 def made(n, bits, seed=0, clusters=0):
