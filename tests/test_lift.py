@@ -452,7 +452,7 @@ def _(head):
 @pair(11, "my_rate", "training.learning_rate")
 def _(my_rate):
     for config in (TrainConfig(epochs=3, warmup=1), TrainConfig(epochs=2, warmup=0, schedule="constant")):
-        for step in range(5 * config.training.epochs):
+        for step in range(5 * config.epochs):
             theirs = training.learning_rate(config, step, 5)
             assert math.isclose(my_rate(config, step, 5), theirs, rel_tol=1e-12)
 
@@ -468,8 +468,8 @@ def _(my_train):
         model = models.HashNetwork("narrow-resnet", "ida", bits=7, in_channels=1, width=4)
         runs.append((model, dhida_lib.DHIDALoss(bits=7, num_train=50, num_classes=10)))
     (mine, my_loss), (other, their_loss) = runs
-    rows = my_train(mine, my_loss, small, config.train)
-    history = training.train(other, their_loss, small, config.train)
+    rows = my_train(mine, my_loss, small, config.training)
+    history = training.train(other, their_loss, small, config.training)
     for name, tensor in mine.state_dict().items():
         assert torch.equal(tensor, other.state_dict()[name]), name
     for a, b in zip(mine.parameters(), other.parameters(), strict=True):
@@ -497,8 +497,8 @@ def _(my_epoch):
     )
     mine.train()
     for epoch in range(2):
-        my_epoch(mine, my_loss, optimizer, small, config.train, epoch)
-    training.train(other, their_loss, small, config.train)
+        my_epoch(mine, my_loss, optimizer, small, config.training, epoch)
+    training.train(other, their_loss, small, config.training)
     for name, tensor in mine.state_dict().items():
         assert torch.equal(tensor, other.state_dict()[name]), name
     assert torch.equal(my_loss.bank_codes, their_loss.bank_codes)
