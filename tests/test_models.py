@@ -428,6 +428,9 @@ def test_config_rebuilds_the_network():
         "reduce": "row",
         "fusion": "mean",
         "width": 3,
+        "frozen": None,
+        "neck": None,
+        "code_rule": "sign",
     }
     again = HashNetwork(**config).eval()
     again.load_state_dict(model.state_dict())

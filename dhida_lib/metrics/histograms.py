@@ -18,18 +18,7 @@ from torch.nn import functional as F
 from dhida_lib._validate import bad, tensor
 from dhida_lib.labels import as_labels
 
-__all__ = [
-    "PAIRS",
-    "ArrayLike",
-    "are_signs",
-    "as_values",
-    "checked_codes",
-    "checked_labels",
-    "distances",
-    "hamming_distance",
-    "ranking_histograms",
-    "relevance",
-]
+__all__ = ["hamming_distance", "ranking_histograms"]
 
 ArrayLike = Tensor | np.ndarray
 

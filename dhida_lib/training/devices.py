@@ -18,7 +18,7 @@ from dhida_lib._validate import bad, seed_int
 from dhida_lib.config import TrainConfig, named_device
 from dhida_lib.data import Split
 
-__all__ = ["ahead", "autocast", "on_device", "pick_device", "prepare", "seed_everything"]
+__all__ = ["pick_device", "seed_everything"]
 
 
 def pick_device(device: str = "auto") -> torch.device:
