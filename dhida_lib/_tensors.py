@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dhida_lib._files import as_json, read_card, sha256, write_card, write_hashed
+from dhida_lib._files import as_json, one_writer, read_card, sha256, write_card, write_hashed
 
 __all__ = ["card_path", "differences", "file_of", "named_elsewhere", "not_finite", "plain", "read", "write"]
 
@@ -36,11 +36,13 @@ def write(card: Path, name: str, save: Callable[[Path], object], content: dict[s
     card named.
     """
     as_json(card, content)  # else the card would fail after its tensors were written
-    old = _named_by(card)
-    file, digest = write_hashed(card.with_name(name), save)
-    write_card(card, {"format": FORMAT, "file": file.name, "sha256": digest, **content})
-    if old is not None and old != file and not named_elsewhere(old, card):
-        old.unlink(missing_ok=True)
+    card.parent.mkdir(parents=True, exist_ok=True)
+    with one_writer(card.parent):
+        old = _named_by(card)
+        file, digest = write_hashed(card.with_name(name), save)
+        write_card(card, {"format": FORMAT, "file": file.name, "sha256": digest, **content})
+        if old is not None and old != file and not named_elsewhere(old, card):
+            old.unlink(missing_ok=True)
     return card
 
 

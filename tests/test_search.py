@@ -418,6 +418,10 @@ def test_wrong_input(monkeypatch):
         (lambda: index.within(made(2, 8), 1.5), "`radius` must be an integer ≥ 0"),
         (lambda: pack(np.ones(8)), r"`codes` must be codes \(n×bits\)"),
         (lambda: unpack(pack(made(2, 12)), 20), "`packed` must be bytes n×3"),
+        (lambda: unpack([[1]], 8), "`packed` must be bytes n×1"),
+        (lambda: unpack(pack(made(2, 12)), "12"), "`bits` must be a positive integer"),
+        (lambda: CodeIndex.load(3), "`path` must be a path"),
+        (lambda: index.save(None), "`path` must be a path"),
     ):
         with pytest.raises(ValueError, match=match):
             call()

@@ -208,8 +208,15 @@ def test_an_open_reader_sees_that_a_version_is_lost(tmp_path):
     reader = CodeStore(tmp_path, "photos", 20)
     store.delete("id = 6")
     manifests(tmp_path, "photos")[0].unlink()
-    for ask in (lambda: len(reader), lambda: reader.search(d[:1], 1), lambda: reader.missing([6])):
-        with pytest.raises(ValueError, match="is damaged"):
+    for ask in (
+        lambda: len(reader),
+        lambda: reader.search(d[:1], 1),
+        lambda: reader.missing([6]),
+        lambda: reader.delete("id = 7"),
+        lambda: reader.update("id = 7", label=1),
+        lambda: reader.add(d[:1], [1], label=[1], file=["x"]),
+    ):
+        with pytest.raises(ValueError, match=r"^The table 'photos' in .* is damaged"):
             ask()
 
 
@@ -307,6 +314,15 @@ def test_wrong_input_writes_nothing(tmp_path, monkeypatch):
         (lambda: store.update("id = 6", size=1), "`columns` must be one of"),
         (lambda: store.update("nonsense ===", label=1), "not understood"),
         (lambda: store.delete("colour = 'red'"), "not understood"),
+        (lambda: store.delete("\ud800"), "not understood"),
+        (lambda: store.delete(None), "`where` must be a condition in SQL"),
+        (lambda: store.update(3, label=1), "`where` must be a condition in SQL"),
+        (lambda: store.search(d[:1], 3, where=b"id = 3"), "`where` must be a condition in SQL"),
+        (lambda: CodeStore(3, "x", 8), "`uri` must be a folder"),
+        (lambda: CodeStore(tmp_path, 3, 8), "`name` must be a table's name"),
+        (lambda: CodeStore(tmp_path, "x", 8, [int]), "`columns` must be a dictionary"),
+        (lambda: CodeStore(tmp_path, "x", 8, {1: int}), "names of letters"),
+        (lambda: CodeStore(tmp_path, "x", 8, {"a": []}), "of the types int, float"),
         (lambda: store.search(d[:1], 3, where="colour = 'red'"), "not understood"),
         (lambda: store.search(d[:1], 0), "`k` must be a positive integer"),
         (lambda: store.search(d[:1], 2**31), "`k` must be an integer of at most"),

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from dhida_lib import _tensors
 from dhida_lib._files import one_writer, read_card, read_json, sha256, write_card, write_hashed
-from dhida_lib._validate import bad, positive_int, whole
+from dhida_lib._validate import bad, instance, positive_int, whole
 from dhida_lib.metrics.histograms import are_signs, as_values
 
 __all__ = ["CodeIndex", "Found", "pack", "unpack"]
@@ -116,9 +116,10 @@ def unpack(packed: NDArray[np.uint8], bits: int) -> NDArray[np.int8]:
 
     Source: ours; built in Chapter 17.
     """
-    if packed.ndim != 2 or packed.dtype != np.uint8 or packed.shape[1] != -(-positive_int("bits", bits) // 8):
-        got = f"shape {packed.shape} of {packed.dtype}"
-        raise bad("packed", got, f"bytes n×{-(-bits // 8)} for codes of {bits} bits")
+    size = -(-positive_int("bits", bits) // 8)
+    need = f"bytes n×{size} for codes of {bits} bits"
+    if instance("packed", packed, np.ndarray, need).dtype != np.uint8 or packed.shape[1:] != (size,):
+        raise bad("packed", f"shape {packed.shape} of {packed.dtype}", need)
     return np.unpackbits(packed, axis=1, count=bits).astype(np.int8) * 2 - 1
 
 
@@ -280,7 +281,7 @@ class CodeIndex:
 
         Source: ours; built in Chapter 17.
         """
-        path = Path(path)
+        path = Path(instance("path", path, (str, os.PathLike), "a path"))
         card = path.with_name(path.name + ".json")
         path.parent.mkdir(parents=True, exist_ok=True)
         tensors = {"packed": torch.from_numpy(self.packed), "ids": torch.from_numpy(self.ids)}
@@ -323,7 +324,7 @@ class CodeIndex:
 
         Source: ours; built in Chapter 17.
         """
-        path = Path(path)
+        path = Path(instance("path", path, (str, os.PathLike), "a path"))
         path = path if path.suffix == ".json" else path.with_name(path.name + ".json")
         while True:
             card = _read(path)

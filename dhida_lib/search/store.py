@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dhida_lib._validate import bad, positive_int
+from dhida_lib._validate import bad, instance, positive_int
 from dhida_lib.search.index import _packed, as_ids
 
 __all__ = ["CodeStore"]
@@ -70,7 +70,9 @@ class CodeStore:
         except ImportError as error:
             raise ImportError("A table of codes needs LanceDB: pip install lancedb") from error
         self.bits = positive_int("bits", bits)
-        schema = self._schema(columns or {})
+        instance("uri", uri, (str, os.PathLike), "a folder or an address")
+        instance("name", name, str, "a table's name")
+        schema = self._schema({} if columns is None else columns)
         absent = bad("uri", str(uri), f"a place that holds the table {name!r}")
         if not create and "://" not in str(uri) and not os.path.isdir(uri):
             raise absent  # to connect would make the folder
@@ -94,13 +96,13 @@ class CodeStore:
     def _schema(self, columns: dict[str, type]) -> Any:
         import pyarrow as pa
 
-        for column, kind in columns.items():
-            if not re.fullmatch(r"[A-Za-z]\w*", column) or column in _TAKEN:
+        for column, kind in instance("columns", columns, dict, "a dictionary name → type").items():
+            if not isinstance(column, str) or not re.fullmatch(r"[A-Za-z]\w*", column) or column in _TAKEN:
                 need = (
                     "names of letters, digits and _, other than id and code, and than ids, codes, where, self"
                 )
                 raise bad("columns", column, need)
-            if kind not in _TYPES:
+            if not isinstance(kind, type) or kind not in _TYPES:
                 raise bad("columns", f"{column}: {kind}", "of the types int, float, str and bool")
         own = [(column, pa.type_for_alias(_TYPES[kind])) for column, kind in columns.items()]
         code = pa.list_(pa.uint8(), -(-self.bits // 8))
@@ -253,7 +255,8 @@ class CodeStore:
         Source: ours; built in Chapter 17.
         """
         self._known(values)
-        self._ask(lambda: self._write(lambda: self._table.update(where=where, values=values)))
+        instance("where", where, str, "a condition in SQL")
+        self._write(lambda: self._ask(lambda: self._table.update(where=where, values=values)))
 
     def delete(self, where: str) -> None:
         """Remove the rows that fit.
@@ -266,7 +269,8 @@ class CodeStore:
 
         Source: ours; built in Chapter 17.
         """
-        self._ask(lambda: self._write(lambda: self._table.delete(where)))
+        instance("where", where, str, "a condition in SQL")
+        self._write(lambda: self._ask(lambda: self._table.delete(where)))
 
     def compact(self) -> None:
         """Join the many small files that many writes leave into few large ones; the rows stay as they are.
@@ -324,6 +328,8 @@ class CodeStore:
         """
         positive_int("k", k)
         positive_int("probes", probes)
+        if where is not None:
+            instance("where", where, str, "a condition in SQL")
         queries = _packed("codes", codes, self.bits)
         k = min(k, max(len(self), 1))  # LanceDB refuses 0
         return [self._nearest(row, k, where, probes) for row in queries]
@@ -352,9 +358,13 @@ class CodeStore:
         if lacking := sorted(set(self.columns) - set(columns)):
             raise bad("columns", "nothing", f"given for the table's column {lacking[0]!r}")
         for name, values in columns.items():
-            number_of = len(values) if hasattr(values, "__len__") else type(values).__name__
-            if number_of != len(packed):
-                raise bad(name, f"{number_of} values", f"one for each of the {len(packed)} codes")
+            need = f"one for each of the {len(packed)} codes"
+            try:
+                size = len(values)
+            except TypeError as error:
+                raise bad(name, values, need) from error
+            if size != len(packed):
+                raise bad(name, f"{size} values", need)
         code = pa.FixedSizeListArray.from_arrays(pa.array(packed.reshape(-1)), packed.shape[1])
         try:
             own = {c: pa.array(list(columns[c]), pa.type_for_alias(t)) for c, t in self.columns.items()}
@@ -372,6 +382,6 @@ class CodeStore:
         """Ask LanceDB; what it cannot understand becomes one line."""
         try:
             return call()
-        except (ValueError, RuntimeError, OSError) as error:
+        except (ValueError, TypeError, RuntimeError, OSError) as error:
             reason = str(error).splitlines()[0][:200]
             raise ValueError(f"`where` or a value is not understood: {reason}") from error

@@ -21,8 +21,14 @@ def by_jump(q, layers):
     return q * jump, q * jump + jump - 1
 
 
-def signs(u):
-    return torch.where(u >= 0, 1.0, -1.0)
+def positions(bias="each", order=(0, 3, 1, 2), reshape=None, sign=False):
+    def answer(A, W, b):
+        rows = A.reshape(2, 4, 5, 3) if reshape == "before" else A.permute(0, 2, 3, 1)
+        u = rows @ W + {"each": b, "none": 0, "shared": b / (A.shape[2] * A.shape[3])}[bias]
+        u = u.reshape(2, 6, 4, 5) if reshape == "after" else u.permute(order)
+        return torch.where(u >= 0, 1.0, -1.0) if sign else u
+
+    return answer
 
 
 def batched(model, x, size, last=True):
@@ -91,43 +97,90 @@ def in_place(conv, norm):
     return conv
 
 
+def asked_too_late(model, x, size):
+    model.eval()
+    mode = model.training
+    codes = batched(model, x, size)
+    model.train(mode)
+    return codes
+
+
+REPORT = {
+    "prediction": "The network wins, because it sees edges.",
+    "network": [0.25, 0.19, 0.19],
+    "changed": [0.33, 0.33, 0.33],
+    "control": [0.26, 0.27, 0.24],
+    "conclusion": "It does not, for centred clothes and random weights.",
+}
+
 WRONG = {
     "4.1": [
-        ("the first layer first", lambda q, layers: walk(q, layers, order=list)),
-        ("padding forgotten", lambda q, layers: walk(q, layers, padding=False)),
-        ("last pixel one too far", lambda q, layers: walk(q, layers, last_off=1)),
-        ("cut at the border", lambda q, layers: walk(q, layers, clip=True)),
-        ("the patch of the jump", by_jump),
-        ("only the first pixel", lambda q, layers: walk(q, layers)[0]),
+        ("the first layer first", lambda q, layers: walk(q, layers, order=list), "in the wrong order"),
+        ("padding forgotten", lambda q, layers: walk(q, layers, padding=False), "the padding is forgotten"),
+        ("last pixel one too far", lambda q, layers: walk(q, layers, last_off=1), "one too far"),
+        ("cut at the border", lambda q, layers: walk(q, layers, clip=True), "it is cut at the border"),
+        ("the patch of the jump", by_jump, "this is the patch of the jump"),
+        ("only the first pixel", lambda q, layers: walk(q, layers)[0], "give back two integers"),
+        ("one too early", lambda q, layers: (walk(q, layers)[0] - 1, walk(q, layers)[1]), "position 0 sees"),
     ],
     "4.2": [
-        ("torch.sign", lambda psi, W, b: (psi @ W + b).sign()),
-        ("zero becomes -1", lambda psi, W, b: torch.where(psi @ W + b > 0, 1.0, -1.0)),
-        ("bias forgotten", lambda psi, W, b: signs(psi @ W)),
-        ("no sign", lambda psi, W, b: psi @ W + b),
-        ("reshaped instead of transposed", lambda psi, W, b: signs(psi @ W.reshape(5, 3).T + b)),
-        ("codes in columns", lambda psi, W, b: signs(W.T @ psi.T + b[:, None])),
-        ("bits of 0 and 1", lambda psi, W, b: (psi @ W + b >= 0).double()),
+        ("bias forgotten", positions(bias="none"), "b is missing"),
+        ("bias shared out", positions(bias="shared"), "b is shared out"),
+        ("pooled", lambda A, W, b: A.mean(dim=(2, 3)) @ W + b, "keep the positions"),
+        ("bits last", positions(order=(0, 1, 2, 3)), "the bits stand last"),
+        ("transposed positions", positions(order=(0, 3, 2, 1)), "height and width are exchanged"),
+        ("map reshaped", positions(reshape="before"), "the map was reshaped"),
+        ("result reshaped", positions(reshape="after"), "the result was reshaped"),
+        ("signs", positions(sign=True), "these are signs"),
     ],
     "4.3": [
-        ("eval forgotten", batched),
-        ("left in eval", eval_and_leave),
-        ("always back to train", always_train_after),
-        ("the last batch dropped", in_eval(lambda m, x, size: batched(m, x, size, last=False))),
-        ("u instead of codes", in_eval(real_numbers)),
-        ("all images at once", in_eval(lambda m, x, size: m.codes(x))),
-        ("batches, then all once more", in_eval(lambda m, x, size: (batched(m, x, size), m.codes(x))[1])),
-        ("only the first batch", in_eval(lambda m, x, size: m.codes(x[:size]))),
+        ("as it stood", asked_too_late, "arrived in train() and left in eval()"),
+        ("eval forgotten", batched, "was eval() forgotten?"),
+        ("left in eval", eval_and_leave, "arrived in train() and left in eval()"),
+        ("always back to train", always_train_after, "arrived in eval() and left in train()"),
+        (
+            "the last batch dropped",
+            in_eval(lambda m, x, size: batched(m, x, size, last=False)),
+            "the last, smaller batch is missing",
+        ),
+        ("u instead of codes", in_eval(real_numbers), "these are the outputs u"),
+        ("all images at once", in_eval(lambda m, x, size: m.codes(x)), "went through the model at once"),
+        (
+            "batches, then all once more",
+            in_eval(lambda m, x, size: (batched(m, x, size), m.codes(x))[1]),
+            "went through the model at once",
+        ),
+        ("only the first batch", in_eval(lambda m, x, size: m.codes(x[:size])), "only the first batch"),
     ],
     "4.4": [
-        ("no mean in the bias", folded(line, lambda norm, f: norm.bias)),
-        ("mean not scaled", folded(line, lambda norm, f: norm.bias - norm.running_mean)),
-        ("eps forgotten", folded(lambda n: n.weight / n.running_var.sqrt(), shift)),
-        ("variance instead of its root", folded(lambda n: n.weight / (n.running_var + n.eps), shift)),
-        ("the factor g forgotten", folded(lambda n: 1 / (n.running_var + n.eps).sqrt(), shift)),
-        ("mean added instead of subtracted", folded(line, lambda n, f: n.bias + n.running_mean * f)),
-        ("stride forgotten", folded(line, shift, stride=False)),
-        ("the old convolution changed", in_place),
-        ("both in a Sequential", lambda conv, norm: nn.Sequential(conv, norm)),
+        ("no mean in the bias", folded(line, lambda norm, f: norm.bias), "the mean is missing in the bias"),
+        ("mean not scaled", folded(line, lambda norm, f: norm.bias - norm.running_mean), "not scaled"),
+        ("eps forgotten", folded(lambda n: n.weight / n.running_var.sqrt(), shift), "ε is forgotten"),
+        (
+            "variance instead of its root",
+            folded(lambda n: n.weight / (n.running_var + n.eps), shift),
+            "it divides by the variance",
+        ),
+        ("the factor g forgotten", folded(lambda n: line(n) / n.weight, shift), "the factor g is forgotten"),
+        (
+            "mean added instead of subtracted",
+            folded(line, lambda n, f: n.bias + n.running_mean * f),
+            "the mean is added",
+        ),
+        ("no shift", folded(line, lambda n, f: -n.running_mean * f), "the shift t is forgotten"),
+        (
+            "no factor in the weights",
+            folded(lambda n: torch.ones_like(n.weight), lambda n, f: shift(n, line(n))),
+            "the factor is missing in the weights",
+        ),
+        ("stride forgotten", folded(line, shift, stride=False), "the stride of conv"),
+        ("the old convolution changed", in_place, "make a new convolution"),
+        ("both in a Sequential", lambda conv, norm: nn.Sequential(conv, norm), "not an nn.Conv2d"),
+    ],
+    "4.5": [
+        ("no control", {k: v for k, v in REPORT.items() if k != "control"}, "no entry 'control'"),
+        ("two seeds", REPORT | {"changed": [0.33, 0.33]}, "fewer than 3 seeds"),
+        ("no reason", REPORT | {"prediction": "pixels"}, "the prediction should be a sentence"),
+        ("seeds that differ", REPORT | {"control": [0.2, 0.3, 0.2, 0.3]}, "use the same seeds"),
     ],
 }
