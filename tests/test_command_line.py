@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterable
-from dataclasses import asdict, fields
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +19,9 @@ from safetensors import SafetensorError
 
 from dhida_lib import __main__ as command_line
 from dhida_lib.__main__ import main
-from dhida_lib.models import HashNetwork, save_model
+from dhida_lib.data import Preprocess
+from dhida_lib.experiments import schedule
+from dhida_lib.models import HashNetwork
 from dhida_lib.records import Record, save_record
 from dhida_lib.runs import PROFILES, RunConfig
 from dhida_lib.search.photos import encode_folder
@@ -31,7 +32,11 @@ LONG = "a" * 5000
 
 # A setting, and values that no run can have. Each stands in a line of its own.
 SETTINGS = {
+    "data": ["3", "[]", "{}", "null", '{"dataset": "fashion-mini"}'],
+    "network": ["3", "[]", "{}", "null", '{"bits": 8}'],
+    "loss": ["3", "[]", "{}", "null", '{"method": "dhida"}'],
     "dataset": ["3", "[]", "{}", "null", "true", "nothing", f'"{LONG}"'],
+    "folder": ["3", "[]", "{}", "true", "@nothing", "@file", "@empty", f'"{LONG}"', '"\\u0000"'],
     "protocol": ["3", "[]", "{}", "true", "nothing"],
     "split_seed": ['"x"', "[]", "null", "-1", "1.5", "true"],
     "image_size": ['"x"', "[]", "0", "-3", "1.5", "true", "1e400"],
@@ -45,17 +50,23 @@ SETTINGS = {
     "reduce": ["3", "[]", "null", "{}", "nothing"],
     "fusion": ["3", "[]", "null", "{}", "nothing"],
     "width": ["x", "[]", "null", "0", "-1", "1.5", "true"],
+    "frozen": ["3", "[]", "{}", "true", "nothing"],
+    "neck": ["x", "[]", "{}", "0", "-1", "1.5", "true"],
     "pairs": ["3", "[]", "null", "{}", "nothing"],
-    "loss_options": [
+    "options": [
         *("3", "[]", "null", "x", '{"nothing": 1}', '{"bits": 8}', '{"name": "dsh"}', '{"num_train": 3}'),
         *('{"gamma": "x"}', '{"gamma": []}', '{"gamma": null}', '{"gamma": -1}', '{"activation": 3}'),
         *('{"activation": []}', '{"empty_rows": {}}', f'{{"gamma": {LESS_DEEP}}}'),
     ],
-    "train": ["3", "[]", "{}", "null", '{"epochs": 3}'],
+    "loss_options": ["3", '{"nothing": 1}'],  # as it was called before
+    "training": ["3", "[]", "{}", "null", '{"epochs": 3}'],
+    "train": ["3"],
     "epochs": ["x", "[]", "null", "0", "-1", "1.5", "true"],
     "batch_size": ["x", "[]", "null", "0", "-1", "1.5", "true"],
     "lr": ["x", "[]", "null", "0", "-1", "1e400", "NaN", "true"],
     "weight_decay": ["x", "[]", "null", "-1", "1e400", "NaN"],
+    "optimizer": ["3", "[]", "null", "{}", "nothing"],
+    "backbone_rate": ["x", "[]", "null", "-1", "1e400", "NaN"],
     "schedule": ["3", "[]", "null", "{}", "nothing"],
     "warmup": ["x", "[]", "null", "-1", "1e400", "NaN"],
     "augment": ["3", "[]", "null", "{}", "nothing"],
@@ -66,6 +77,7 @@ SETTINGS = {
     "compile": ["3", "[]", "null", "x"],
     "accumulate": ["x", "[]", "null", "0", "-1", "1.5"],
     "data_on_device": ["3", "[]", "null", "x"],
+    "cache_maps": ["3", "[]", "null", "x", "true"],  # nothing is frozen
     "nothing": ["3"],
     "": ["3"],
 }
@@ -97,7 +109,7 @@ LINES: list[list[str]] = [
     *([*TABLE, *more] for more in (["--rows", "nothing"], ["--seeds", "-1"], ["--seeds", "1.5"])),
     *([*TABLE, *more] for more in (["--budget", "-1"], ["--budget", "nan"], ["--budget", "inf"])),
     *([*TABLE, "--init-std", std] for std in ("-1", "nan", "inf", "x")),
-    *([*TABLE, "--set", text] for text in ("loss_options=3", "train=3", "method=3", "weights=3", "lr=x")),
+    *([*TABLE, "--set", text] for text in ("options=3", "training=3", "method=3", "weights=3", "lr=x")),
     *([*ENCODE, "--device", device] for device in ("nothing", "cuda:99", "", "\x00", LONG)),
     *([*SEARCH, *more] for more in (["-k", "0"], ["-k", "-1"], ["-k", "x"], ["--within", "-1"])),
     [*SEARCH, "--where", "x"],
@@ -151,8 +163,9 @@ def places(tmp_path_factory) -> dict[str, str]:
         Image.fromarray(rng.integers(0, 256, (12, 12, 3), dtype=np.uint8)).save(top / "folder" / f"{i}.png")
     (top / "file").write_text("a file, where a folder is wanted")
     torch.manual_seed(0)
-    about = {"data": {"image_size": 12}, "config": PROFILES["fast"].as_dict()}
-    model = save_model(HashNetwork("narrow-resnet", "none", 8, in_channels=3, width=4), top / "model", about)
+    network = HashNetwork("narrow-resnet", "none", 8, in_channels=3, width=4)
+    network.preprocess = Preprocess(3, 12)
+    model = network.save(top / "model", config=PROFILES["fast"].as_dict())
     encode_folder(top / "folder", model, top / "index")
     encode_folder(top / "folder", model, top / "broken")
     (top / "broken.json").write_text(DEEP)
@@ -203,7 +216,7 @@ def test_a_wrong_line_is_one_sentence(line, places, capsys):
 
 
 def test_every_setting_is_among_them():
-    assert set(SETTINGS) >= {*asdict(RunConfig()), *asdict(RunConfig().train)}
+    assert set(SETTINGS) >= {*RunConfig().as_dict(), *RunConfig().flat()}
 
 
 @pytest.mark.parametrize("command", ["evaluate", "search", "repeat"])
@@ -219,7 +232,7 @@ def test_a_damaged_card_is_one_sentence(command, places, capsys):
         )
 
 
-@pytest.mark.parametrize("name", [setting.name for setting in fields(RunConfig)])
+@pytest.mark.parametrize("name", [*RunConfig().as_dict(), *RunConfig().flat()])
 def test_a_setting_of_the_wrong_kind_is_named(name):
     """By the configuration itself: nothing is read or trained before."""
     for wrong in (object(), [[]], 3 + 4j, float("nan")):
@@ -248,7 +261,8 @@ def test_whatever_goes_wrong_is_status_2(error, places, capsys, monkeypatch):
     def fails(*args, **more):
         raise error
 
-    monkeypatch.setattr(command_line, "run", fails)
+    for module in (command_line, schedule):
+        monkeypatch.setattr(module, "run", fails)
     for line in ([*TRAIN], ["repeat", "@record"]):
         said = refused(line, places, capsys)
         if not isinstance(error, OSError):  # no check foresaw it: say what it is, and how to find it
