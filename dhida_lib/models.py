@@ -401,19 +401,29 @@ def _read_card(where: Path) -> dict[str, Any]:
             f"There is no model at {where}. `python -m dhida_lib train --help` says how to make one."
         )
     content = _tensors.read(where, ("model",))
-    return content if "preprocess" in content else _completed(content)
+    full = content if "preprocess" in content else _completed(where, content)
+    kinds = {"model": dict, "preprocess": dict | None, "class_names": list | None, "about": dict}
+    _of_kinds(where, full, kinds)
+    return full
 
 
-def _completed(old: dict[str, Any]) -> dict[str, Any]:
+def _of_kinds(where: Path, content: dict[str, Any], kinds: dict[str, Any]) -> None:
+    """Refuse a card of which a part is missing or is something else."""
+    for part, kind in kinds.items():
+        if part not in content or not isinstance(content[part], kind):
+            raise ValueError(f"{where} is damaged: its {part!r} is missing or something else.")
+
+
+def _completed(where: Path, old: dict[str, Any]) -> dict[str, Any]:
     """An older card with what it left to guess: it names data set, side and method in ``about``."""
-    about = old.get("about") or {}
-    data, method = about.get("data", {}), about.get("config", {}).get("method")
-    source = DATASETS.get(data.get("dataset"))
-    rule = LOSSES[method].code_rule if method in LOSSES else "sign"
-    return {
-        **old,
-        "model": {**old["model"], "code_rule": rule},
-        "preprocess": None if source is None else source.sized(data.get("image_size")).as_dict(),
-        "class_names": list(source.classes) or None if source is not None else None,
-        "about": about,
-    }
+    card = {"about": {}, "preprocess": None, "class_names": None, **old}
+    _of_kinds(where, card, {"model": dict, "about": dict})
+    about = {"data": {}, "config": {}, **card["about"]}
+    _of_kinds(where, about, {"data": dict, "config": dict})
+    method, name = about["config"].get("method"), about["data"].get("dataset")
+    card["model"] = {"code_rule": LOSSES[method].code_rule if method in LOSSES else "sign", **card["model"]}
+    if name in DATASETS:
+        source = DATASETS[name]
+        card["preprocess"] = source.sized(about["data"].get("image_size")).as_dict()
+        card["class_names"] = list(source.classes) or None
+    return card

@@ -140,7 +140,10 @@ CARDS = {  # what may stand in a file that is given as a model and as a record
     "nan": b'{"format": NaN}',
 }
 DAMAGE = [3, "x", [], {}, None]  # what a part of a card may have become
-PARTS = {"model": ("format", "file", "sha256", "model", "about"), "record": ("config", "metrics", "machine")}
+PARTS = {
+    "model": ("format", "file", "sha256", "model", "preprocess", "about"),
+    "record": ("config", "metrics", "machine"),
+}
 
 
 def damaged(card: dict, parts: Iterable[str]) -> dict[str, bytes]:
