@@ -4,16 +4,18 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+import dhida_lib
 from dhida_lib import _distributed
-from dhida_lib.data import batches, load_dataset
+from dhida_lib.data import Preprocess, batches, load_dataset
 from dhida_lib.losses import build_loss
-from dhida_lib.models import HashNetwork, save_model
+from dhida_lib.models import HashNetwork
 from dhida_lib.records import load_record
 from dhida_lib.runs import hold_out
 from dhida_lib.search.photos import find_in_store
@@ -53,7 +55,8 @@ def torchrun(code, tmp_path, processes=2):
     script.write_text(code)
     line = [sys.executable, "-m", "torch.distributed.run", f"--nproc_per_node={processes}"]
     line += ["--master_port=0", "--rdzv_backend=c10d", "--rdzv_endpoint=localhost:0", str(script)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    here = Path(dhida_lib.__file__).parents[1]  # the processes import what this one has imported
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(here)}
     return subprocess.run(line, capture_output=True, text=True, env=environment, check=False, timeout=300)
 
 
@@ -103,7 +106,8 @@ def test_two_processes_encode_a_folder_into_one_table(tmp_path):
     (folder / "broken.png").write_bytes(b"no picture")
     torch.manual_seed(0)
     net = HashNetwork("narrow-resnet", "none", 16, in_channels=3, width=4)
-    model = save_model(net, tmp_path / "model", {"data": {"image_size": 12}, "config": {"method": "dhida"}})
+    net.preprocess = Preprocess(3, 12)
+    model = net.save(tmp_path / "model")
     command = ["encode", str(folder), "--model", str(model), "--store", str(tmp_path / "lance")]
     code = f"import sys\nfrom dhida_lib.__main__ import main\nsys.exit(main({command!r}))"
     done = torchrun(code, tmp_path)
