@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from dhida_lib._files import as_json, read_card, sha256, write_card, write_hashed
+from dhida_lib._files import as_json, one_writer, read_card, sha256, write_card, write_hashed
 from dhida_lib._validate import bad
 from dhida_lib.models import HashNetwork
 
@@ -34,12 +34,14 @@ _NAMED = 5  # differences that a message names
 def _save(card: Path, stem: str, tensors: dict[str, Tensor], content: dict[str, Any]) -> Path:
     """Write tensors, then the card that names them; then remove the tensors that only the old card named."""
     as_json(card, content)  # else the card would fail after its tensors were written
-    old = _tensors_of(card)
     plain = _plain(tensors)
-    file, digest = write_hashed(card.with_name(f"{stem}.safetensors"), lambda p: save_file(plain, str(p)))
-    write_card(card, {"format": FORMAT, "file": file.name, "sha256": digest, **content})
-    if old is not None and old != file and not _named_elsewhere(old, card):
-        old.unlink(missing_ok=True)
+    card.parent.mkdir(parents=True, exist_ok=True)
+    with one_writer(card.parent):
+        old = _tensors_of(card)
+        file, digest = write_hashed(card.with_name(f"{stem}.safetensors"), lambda p: save_file(plain, str(p)))
+        write_card(card, {"format": FORMAT, "file": file.name, "sha256": digest, **content})
+        if old is not None and old != file and not _named_elsewhere(old, card):
+            old.unlink(missing_ok=True)
     return card
 
 
