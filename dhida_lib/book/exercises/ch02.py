@@ -143,8 +143,8 @@ def graded(answer: Any) -> str:
         got = answer(a, b)
     except RuntimeError as error:
         raise Wrong(f"whole numbers have no length with a root: call .float() first ({error})") from error
-    error = expect_close(got, want, "the graded similarity", slips=slips)
-    return f"4 images against 3, one without labels on each side (largest difference {error:.1e})"
+    off = expect_close(got, want, "the graded similarity", slips=slips)
+    return f"4 images against 3, one without labels on each side (largest difference {off:.1e})"
 
 
 @exercise("2.6")
