@@ -21,7 +21,7 @@ from torch import nn
 import dhida_lib
 from dhida_lib import models, records, runs, training
 from dhida_lib.__main__ import main
-from dhida_lib._files import read_card, sha256, write_atomic, write_card, write_json
+from dhida_lib._files import one_writer, read_card, sha256, write_atomic, write_card, write_json
 from dhida_lib._validate import choice, positive, positive_int
 from dhida_lib.config import PROFILES, LossConfig
 from dhida_lib.data import load_dataset
@@ -737,6 +737,19 @@ def test_a_state_survives_a_crash_at_any_step_of_its_saving(tmp_path):
         at += 1
     assert seen == {1, 2}
     assert resume.load_about(tmp_path) is None
+
+
+def test_models_of_a_folder_are_saved_one_after_another(tmp_path):
+    path = save_model(small_model(1), tmp_path / "m", {"i": 1})
+    other = threading.Thread(target=save_model, args=(small_model(2), path, {"i": 2}))
+    before = sorted(tmp_path.iterdir())
+    with one_writer(tmp_path):
+        other.start()
+        other.join(0.5)
+        assert other.is_alive()
+        assert sorted(tmp_path.iterdir()) == before
+    other.join()
+    assert load_model(path)[1] == {"i": 2}
 
 
 def test_names_with_dots_are_models_of_their_own(tmp_path):

@@ -50,7 +50,7 @@ AFTER = [
 ]
 WITHOUT_PAPER = {2, 3, 11, 13}  # these chapters may leave "The paper says" out
 # Chapters whose drawing code stands open still; a revised one is struck out, and its figures stay folded.
-OPEN_FIGURES = set(range(1, 20)) - {1, 2, 3, 4, 5, 6, 8, 9, 10}
+OPEN_FIGURES = set(range(1, 20)) - {1, 2, 3, 4, 5, 6, 7, 8, 9, 10}
 GLANCE = ["You will be able to", "Before you start", "Paper", "Time to read", "Run time"]
 
 SETUP = """\

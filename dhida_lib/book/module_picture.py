@@ -81,7 +81,7 @@ _WORDS = (
     "over i (Eq. 3); the softmax over i gives P, HW×HW (Eq. 4); P and D give the weighted sum, C×HW; α times "
     "this plus A is E (Eq. 5). Channel attention does the same without convolutions: A with itself gives G, "
     "C×C; t minus G (Eq. 6); the softmax over i gives X (Eq. 7); X and A give the weighted sum; β times this "
-    "plus A is E (Eq. 8). Both E, C×H×W, are added; at the start that is 2A."
+    "plus A is E (Eq. 8). Both E, C×H×W, are added."
 )
 
 
@@ -232,7 +232,7 @@ def _fusion(ax: Axes, hot: bool) -> None:
     ax.text(x, y - 0.005, "+", ha="center", va="center", size=12, color=_INK, zorder=4)
     ax.text(x, y + 0.25, "C×H×W", **_SMALL, ha="center", va="center")
     _arrow(ax, (x, y - 0.14), (x, -0.1), shape="C×H×W")
-    _box(ax, (x - 1.0, -0.52, 2.0, 0.42), r"output: $2\mathbf{A}$ at the start", "", hot)
+    _box(ax, (x - 1.0, -0.52, 2.0, 0.42), "the module's output", "", hot)
 
 
 def module_alt(

@@ -23,8 +23,8 @@ def divide_by_zero(counts, relevant, N):
     return hits / N
 
 
-def lazy(n, kappa, rho, hit=1.0):
-    return (hit * kappa + rho * (n - kappa)) / n
+def lazy(n, zeta, rho, hit=1.0):
+    return (hit * zeta + rho * (n - zeta)) / n
 
 
 def harmonic(n):

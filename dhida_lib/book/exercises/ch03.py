@@ -56,19 +56,19 @@ def ex_3_2(answer: Any) -> str:
     """Expected AP when all images are tied."""
     sizes = [(10, 3), (4000, 400), (7, 7), (5, 1)]
     for n, good in sizes:
-        kappa = sum(1 / rank for rank in range(1, n + 1))
+        zeta = sum(1 / rank for rank in range(1, n + 1))
         rho = (good - 1) / (n - 1)
-        want = (kappa + rho * (n - kappa)) / n
+        want = (zeta + rho * (n - zeta)) / n
         slips = {
             "this is the share R/n: AP looks only at ranks with a hit, and a hit counts itself": good / n,
-            "ρ has n in its divisor: a hit leaves n − 1 other images": (kappa + (good - 1) / n * (n - kappa))
+            "ρ has n in its divisor: a hit leaves n − 1 other images": (zeta + (good - 1) / n * (n - zeta))
             / n,
-            "ρ counts all R: a hit leaves R − 1 other relevant images": (kappa + good / (n - 1) * (n - kappa))
+            "ρ counts all R: a hit leaves R − 1 other relevant images": (zeta + good / (n - 1) * (n - zeta))
             / n,
-            "the hit itself is missing, the 1 in a⁺ + 1": rho * (n - kappa) / n,
-            "κ is a sum, not the logarithm": (math.log(n) + rho * (n - math.log(n))) / n,
-            "κ stops one rank too early: it runs to n": (kappa - 1 / n + rho * (n - kappa + 1 / n)) / n,
-            "the factor (1/R)·(m⁺/m) is 1/n, not 1/R": (kappa + rho * (n - kappa)) / good,
+            "the hit itself is missing, the 1 in a⁺ + 1": rho * (n - zeta) / n,
+            "ζ is a sum, not the logarithm": (math.log(n) + rho * (n - math.log(n))) / n,
+            "ζ stops one rank too early: it runs to n": (zeta - 1 / n + rho * (n - zeta + 1 / n)) / n,
+            "the factor (1/R)·(m⁺/m) is 1/n, not 1/R": (zeta + rho * (n - zeta)) / good,
         }
         expect_close(answer(n, good), want, f"the AP with n = {n} and R = {good}", 1e-9, slips=slips)
     try:
