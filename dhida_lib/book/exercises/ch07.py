@@ -76,9 +76,9 @@ def ex_7_2(answer: Any) -> str:
     }
     with torch.no_grad():
         u = new.eval()(x)
-        first = new.backbone.get_parameter("conv1.weight")
+        first = "backbone.conv1.weight"
         expect(
-            torch.equal(first, model.backbone.get_parameter("conv1.weight")),
+            torch.equal(new.state_dict()[first], before[first]),
             "the first convolution was changed; batch norm takes its scale out again. Change the hash layer",
         )
         error = expect_close(u, want, "u of the new model", tolerance=1e-4, slips=slips)
