@@ -1,7 +1,8 @@
 """The command line, ``python -m dhida_lib COMMAND``.
 
 The commands: train, pretrain, evaluate, reproduce, repeat, encode, search. An error is one line on standard
-error; with DHIDA_TRACEBACK=1 in the environment, the place in the code where it arose stands above it.
+error; with DHIDA_TRACEBACK=1 in the environment, the place in the code where it arose stands above it. Used
+in Chapters 11 and 13.
 """
 
 from __future__ import annotations
@@ -322,8 +323,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 0; 1 if a record did not repeat, and for nothing else; 2 after an error, which is one
         line on standard error; 130 after Ctrl-C.
-
-    Source: ours; used in Chapters 11 and 13.
     """
     commands: dict[str, Callable[[argparse.Namespace], int | None]] = {
         "train": _train,

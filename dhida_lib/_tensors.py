@@ -106,6 +106,6 @@ def differences(old: dict[str, Tensor], new: dict[str, Tensor]) -> str:
         return "not there" if t is None else "×".join(map(str, t.shape)) or "a number"
 
     pairs = {name: (shape(old.get(name)), shape(new.get(name))) for name in sorted({*old, *new})}
-    told = [f"{name} was {was}, is now {now}" for name, (was, now) in pairs.items() if was != now]
-    rest = [f"and {len(told) - _NAMED} more"] if len(told) > _NAMED else []
-    return "; ".join(told[:_NAMED] + rest)
+    changed = [f"{name} was {was}, is now {now}" for name, (was, now) in pairs.items() if was != now]
+    rest = [f"and {len(changed) - _NAMED} more"] if len(changed) > _NAMED else []
+    return "; ".join(changed[:_NAMED] + rest)

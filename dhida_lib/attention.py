@@ -233,8 +233,6 @@ class Doubled(nn.Module):
 
     Raises:
         ValueError: if ``channels`` is not a positive integer.
-
-    Source: a control of ours; built in Chapter 7.
     """
 
     def __init__(self, channels: int) -> None:
@@ -265,8 +263,6 @@ class PlainConvolutions(nn.Module):
 
     Raises:
         ValueError: if ``channels`` is not a positive integer.
-
-    Source: a control of ours; built in Chapter 7.
     """
 
     def __init__(self, channels: int) -> None:

@@ -26,8 +26,6 @@ def import_extension(name: str | os.PathLike[str]) -> ModuleType:
     Raises:
         FileNotFoundError: if there is no such file.
         ValueError: if there is no such module.
-
-    Source: ``python -m dhida_lib --import FILE``.
     """
     path = Path(name)
     if path.suffix != ".py":

@@ -45,8 +45,6 @@ class MapSplit:
         row: the row in it (n,).
         labels: class ids (n,) or multi-hot rows (n×c).
         indices: as in `Split`.
-
-    Source: used in Chapter 16.
     """
 
     def __init__(
@@ -93,15 +91,13 @@ def with_maps(
         model: a network with a frozen part.
         data: the images.
         cache: folder of the cache; None is ``$DHIDA_CACHE``, or else ``~/.cache/dhida``.
-        say: told what happens; None prints to standard error.
+        say: called with each line of progress; None prints it to standard error.
 
     Returns:
         The head, which shares the network's weights, and the data with a `MapSplit` for each split.
 
     Raises:
         ValueError: if nothing is frozen, the disk has too little room, or a file is damaged.
-
-    Source: used in Chapter 16.
     """
     splits: dict[str, Any] = {
         part: cached_maps(model, getattr(data, part), cache, say) for part in ("train", "query", "database")
@@ -120,7 +116,7 @@ def cached_maps(
         model: a network with a frozen part.
         split: the images.
         cache: folder of the cache; None is ``$DHIDA_CACHE``, or else ``~/.cache/dhida``.
-        say: told what happens; None prints to standard error.
+        say: called with each line of progress; None prints it to standard error.
 
     Returns:
         The maps, with the split's labels.
@@ -128,8 +124,6 @@ def cached_maps(
     Raises:
         ValueError: if nothing is frozen, a map does not fit into half precision, the disk has too little
             room, or a file is damaged.
-
-    Source: used in Chapter 16.
     """
     say = say or (lambda line: print(line, file=sys.stderr))
     home = Path(cache or os.environ.get("DHIDA_CACHE") or Path.home() / ".cache" / "dhida").expanduser()

@@ -256,8 +256,6 @@ class HashNetwork(nn.Module):
 
         Raises:
             ValueError: if a weight is not a finite number.
-
-        Source: built in Chapter 11.
         """
         if (name := _tensors.not_finite(self)) is not None:
             raise bad("model", f"{name} with NaN or infinity", "a network of finite weights")
@@ -285,8 +283,6 @@ class HashNetwork(nn.Module):
             FileNotFoundError: if a file is missing; nothing is ever trained instead.
             ValueError: if a file is damaged or of another format, a weight is not a finite number, or the
                 backbone is not known here.
-
-        Source: used in Chapter 13.
         """
         where = _tensors.card_path(path)
         content = _read_card(where)
@@ -321,8 +317,6 @@ class Head(nn.Module):
 
     Raises:
         ValueError: if nothing is frozen.
-
-    Source: used in Chapter 16.
     """
 
     def __init__(self, network: HashNetwork) -> None:
@@ -351,8 +345,6 @@ def save_model(model: HashNetwork, path: str | os.PathLike[str], about: dict[str
 
     Raises:
         ValueError: if a weight is not a finite number.
-
-    Source: used in Chapters 11 and 13.
     """
     return model.save(path, **(about or {}))
 
@@ -369,8 +361,6 @@ def load_model(path: str | os.PathLike[str]) -> tuple[HashNetwork, dict[str, Any
     Raises:
         FileNotFoundError: if a file is missing.
         ValueError: if a file is damaged or of another format.
-
-    Source: used in Chapter 13.
     """
     model = HashNetwork.load(path)
     return model, model.about
@@ -388,8 +378,6 @@ def weights_hash(path: str | os.PathLike[str]) -> str:
     Raises:
         FileNotFoundError: if there is no such file.
         ValueError: if it is damaged or of another format.
-
-    Source: used in Chapter 18.
     """
     return str(_read_card(_tensors.card_path(path))["sha256"])
 

@@ -44,8 +44,6 @@ class Record:
         version: version of dhida_lib.
         created: when, in UTC (ISO 8601).
         note: anything else that a reader must know, for example which weights the backbone started from.
-
-    Source: DESIGN's "Records"; built in Chapter 11.
     """
 
     config: dict[str, Any]
@@ -79,8 +77,6 @@ def as_recorded(config: RunConfig) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: if the file of weights is not there.
-
-    Source: used by `dhida_lib.run`.
     """
     settings = config.as_dict()
     settings["network"]["weights"] = weights_name(config.network.weights)
@@ -100,8 +96,6 @@ def weights_name(weights: str | None) -> str | None:
 
     Raises:
         FileNotFoundError: if there is no such file.
-
-    Source: ours; used by `run` and in Chapter 16.
     """
     if weights is None or weights == "imagenet" or re.fullmatch(r".+ \(SHA-256 [0-9a-f]{16}\)", weights):
         return weights
@@ -125,8 +119,6 @@ def machine() -> dict[str, Any]:
     Returns:
         Processor (two of one name but of another family or model round differently), its cores, threads that
         torch uses and the vector instructions it found, GPU (or None), versions of Python and torch.
-
-    Source: ours; built in Chapter 11.
     """
     return {
         "processor": _processor(),
@@ -143,11 +135,11 @@ def _processor() -> str:
     """The processor's name, family and model where the system tells them, else its architecture."""
     info = Path("/proc/cpuinfo")
     text = info.read_text() if info.is_file() else ""
-    told = {
+    lines = {
         k: re.search(rf"^{k}\s*:\s*(.+)$", text, re.MULTILINE) for k in ("model name", "cpu family", "model")
     }
-    if name := told["model name"]:
-        rest = [f"{k.split()[-1]} {found[1].strip()}" for k, found in told.items() if found and found != name]
+    if name := lines["model name"]:
+        rest = [f"{k.split()[-1]} {m[1].strip()}" for k, m in lines.items() if m and m != name]
         return name[1].strip() + (f" ({', '.join(rest)})" if rest else "")
     return platform.processor() or platform.machine()
 
@@ -161,8 +153,6 @@ def save_record(record: Record, path: str | os.PathLike[str]) -> Path:
 
     Returns:
         The path.
-
-    Source: ours; built in Chapter 11.
     """
     return write_card(path, asdict(record))
 
@@ -179,8 +169,6 @@ def load_record(path: str | os.PathLike[str]) -> Record:
     Raises:
         FileNotFoundError: if there is no such file.
         ValueError: if the file is damaged or is no record.
-
-    Source: ours; used in Chapter 13.
     """
     content = read_card(path)
     names = {f.name for f in fields(Record)}
@@ -204,8 +192,6 @@ def load_records(folder: str | os.PathLike[str], **config: Any) -> list[Record]:
 
     Raises:
         ValueError: if ``folder`` is not a folder, or a file is damaged or is no record.
-
-    Source: ours; used in Chapter 13.
     """
     if not Path(folder).is_dir():
         raise bad("folder", str(folder), "a folder of records")

@@ -25,8 +25,9 @@ __all__ = ["PROFILES", "RunConfig", "build", "hold_out", "measure", "run"]
 def hold_out(data: RetrievalData, held_out: float) -> RetrievalData:
     """Cut a validation set from the training images, to choose settings by; the queries stay untouched.
 
-    One half of the cut asks, the other half is searched. Both are images that training has not seen, as in
-    the protocol: a search among training images would favour settings that learn those by heart.
+    One half of the cut are the queries, the other half is the database. Both are images that training has
+    not seen, as in the protocol: a search among training images would favour settings that learn those by
+    heart.
 
     Args:
         data: the data.

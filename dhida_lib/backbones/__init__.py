@@ -41,10 +41,7 @@ __all__ = [
 
 
 def known_backbone(name: str) -> str:
-    """Return ``name`` if a backbone has it, else raise a ``ValueError`` that lists the names.
-
-    Source: used by `RunConfig`.
-    """
+    """Return ``name`` if a backbone has it, else raise a ``ValueError`` that lists the names."""
     if isinstance(name, str) and name.startswith(TIMM) and len(name) > len(TIMM):
         return name
     return choice("backbone", name, BACKBONES)

@@ -155,8 +155,6 @@ def register_backbone(name: str) -> Callable[[B], B]:
 
     Raises:
         ValueError: if the name is taken.
-
-    Source: used in CONTRIBUTING.
     """
 
     def add(thing: B) -> B:

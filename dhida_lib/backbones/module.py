@@ -25,8 +25,6 @@ class ModuleBackbone(Backbone):
 
     Raises:
         ValueError: if it gives something else.
-
-    Source: used in Chapter 16.
     """
 
     def __init__(self, module: nn.Module, in_channels: int = 3, side: int = 224) -> None:

@@ -33,8 +33,6 @@ class TimmBackbone(ModuleBackbone):
         ImportError: if timm is not installed.
         ValueError: for a name that timm does not know, or a file that is damaged or does not fit.
         FileNotFoundError: if the weights are not on disk.
-
-    Source: used in Chapter 16.
     """
 
     def __init__(self, model: str, weights: str | Path | None = None, in_channels: int = 3) -> None:

@@ -23,10 +23,7 @@ _checks: dict[str, Callable[[Any], str]] = {}
 
 
 class Wrong(Exception):
-    """An answer is wrong; the message says what about it.
-
-    Source: all chapters.
-    """
+    """An answer is wrong; the message says what about it."""
 
 
 class _Untouched(Exception):
@@ -41,8 +38,6 @@ def exercise(number: str) -> Callable[[Callable[[Any], str]], Callable[[Any], st
 
     Returns:
         A decorator for a function that takes the answer, raises `Wrong` or returns what was verified.
-
-    Source: all chapters.
     """
 
     def register(function: Callable[[Any], str]) -> Callable[[Any], str]:
@@ -63,8 +58,6 @@ def known(chapter: int | None = None) -> list[str]:
 
     Raises:
         ValueError: if ``chapter`` is no integer ≥ 0.
-
-    Source: all chapters.
     """
     from dhida_lib.book import exercises
 
@@ -107,8 +100,6 @@ def check(number: str, answer: Any, strict: bool = False) -> None:
     Raises:
         ValueError: if there is no such exercise.
         AssertionError: with ``strict``, if the answer is missing or wrong.
-
-    Source: all chapters.
     """
     chapter = instance("number", number, str, "chapter and exercise as text, such as '5.1'").split(".")[0]
     numbers = known(int(chapter)) if chapter.isdecimal() and len(chapter) < 4 else []
@@ -145,8 +136,6 @@ def expect(condition: Any, message: str) -> None:
 
     Raises:
         Wrong: if the condition is false.
-
-    Source: all chapters.
     """
     if not condition:
         raise Wrong(message)
@@ -170,8 +159,6 @@ def expect_close(
 
     Raises:
         Wrong: if kind or shape differ, a number is not finite, or the difference is too large.
-
-    Source: all chapters.
     """
     if not isinstance(got, (torch.Tensor, np.ndarray, np.generic, int, float)):
         raise Wrong(f"{what} should be numbers (a tensor or an array), but is a {type(got).__name__}")
@@ -217,8 +204,6 @@ def expect_report(report: Any, *arms: str, seeds: int = 3) -> str:
     Raises:
         Wrong: if something is missing; the message says what.
         NotImplementedError: if an entry is still ``...``.
-
-    Source: the open experiments of all chapters.
     """
     if not isinstance(report, Mapping):
         raise Wrong(f"the report should be a dict, but is a {type(report).__name__}")

@@ -62,8 +62,6 @@ def use_style() -> None:
     """Set matplotlib's defaults to the book's style.
 
     `dhida_lib.start` calls it in the first cell of every chapter.
-
-    Source: all chapters.
     """
     # Green and red are kept for right and wrong. A second round of the colours has other dashes.
     names = ("blue", "orange", "purple", "sky", "black", "grey")
@@ -107,8 +105,6 @@ def png(fig: Figure, *, tight: bool = True, scale: float = 2.0) -> bytes:
 
     Raises:
         ValueError: if ``fig`` is no figure or ``scale`` not a number > 0.
-
-    Source: all chapters.
     """
     instance("fig", fig, Figure, "a matplotlib Figure")
     if positive("scale", scale) > 20:
@@ -149,8 +145,6 @@ def show(fig: Figure, alt: str, caption: str | None = None, width: int | None = 
 
     Raises:
         ValueError: if ``alt`` is too short, ``fig`` is no figure, or caption or width are of another type.
-
-    Source: all chapters.
     """
     instance("fig", fig, Figure, "a matplotlib Figure")
     if caption is not None:
@@ -229,8 +223,6 @@ def image_grid(
     Raises:
         ValueError: if there are no pictures, one of them is none, titles or marks are of another number, or
             columns or size are no positive numbers.
-
-    Source: Chapters 2, 13.
     """
     if len(sized("images", images, "a list of pictures")) == 0:
         raise bad("images", "none", "at least one picture")
@@ -281,8 +273,6 @@ def gallery(
     Raises:
         ValueError: if the numbers of queries, results, marks and titles differ, a picture is none, or
             ``size`` is no width.
-
-    Source: Chapter 13.
     """
     n = len(sized("queries", queries, "a list of pictures"))
     if n == 0:
@@ -382,8 +372,6 @@ def heatmap(
 
     Raises:
         ValueError: if ``matrix`` has not two dimensions, or another argument is of another kind.
-
-    Source: Chapters 5-7.
     """
     import seaborn  # here, for it takes a second to import
 
@@ -462,8 +450,6 @@ def curve(
 
     Raises:
         ValueError: if there is no line, x and y differ in length, or another argument is of another kind.
-
-    Source: Chapters 3, 11, 13.
     """
     _checked_texts(title=title, xlabel=xlabel, ylabel=ylabel)
     if not instance("series", series, Mapping, "a dictionary: name → (x, y)"):
@@ -528,8 +514,6 @@ def table(
     Raises:
         ValueError: if there is no row, a row is not as long as the header, ``best`` or ``form`` names no
             column, a format is none, or there is no caption.
-
-    Source: all chapters.
     """
     if len(sized("rows", rows, "a list of rows")) == 0:
         raise bad("rows", "none", "at least one row")

@@ -24,8 +24,6 @@ def start(profile: str = "fast", seed: int = 0) -> RunConfig:
 
     Raises:
         ValueError: if there is no such profile.
-
-    Source: the first cell of every chapter.
     """
     from dhida_lib import __version__
 

@@ -57,8 +57,6 @@ def frame_slider(
     Raises:
         ValueError: if the numbers of frames, labels and descriptions differ, one of them is of another type,
             a description is too short, ``start`` is no frame, or ``width`` no positive integer.
-
-    Source: all chapters.
     """
     if len(sized("frames", frames, "a list of figures")) < 2:
         raise bad("frames", f"{len(frames)} of them", "at least two figures")
@@ -134,8 +132,6 @@ def live(function: Callable[..., Any], fallback: Callable[[], Any], **controls: 
         fallback: called without arguments on the site: shows a figure or a `frame_slider`.
         **controls: one per argument of ``function``, as `ipywidgets.interact` takes them: a tuple
             ``(low, high, step)``, a list of choices, a widget.
-
-    Source: all chapters.
     """
     if not is_live():
         fallback()

@@ -1,8 +1,8 @@
 """Data sets, protocols, splits and batches: §3.1 and §4.1, built in Chapter 2.
 
 `load_dataset` is the door. Behind it: `source` (what a data set is), `sources` (ours, a file each),
-`preprocess` (what happens to a picture), `protocols` (who asks, who trains, who is searched), `splits` and
-`batches` (images in memory), `files`, `images` and `paths` (images on disk).
+`preprocess` (what happens to a picture), `protocols` (which images are queries, training images and
+database), `splits` and `batches` (images in memory), `files`, `images` and `paths` (images on disk).
 """
 
 from __future__ import annotations

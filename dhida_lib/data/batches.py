@@ -27,8 +27,6 @@ def random_flip(batch: Tensor, generator: torch.Generator | None = None) -> Tens
 
     Returns:
         The images (B×C×H×W).
-
-    Source: ours; used in Chapter 11.
     """
     flip = (torch.rand(len(batch), generator=generator) < 0.5).to(batch.device)  # B
     return torch.where(flip[:, None, None, None], batch.flip(-1), batch)
@@ -50,8 +48,6 @@ def random_shift(
 
     Raises:
         ValueError: if ``pixels`` is not a positive integer.
-
-    Source: ours; used in Chapter 11.
     """
     positive_int("pixels", pixels)
     b, c, h, w = batch.shape

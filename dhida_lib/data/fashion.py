@@ -75,8 +75,6 @@ def content_sha256(arrays: dict[str, NDArray[Any]]) -> str:
     Returns:
         SHA-256 over each array in the order of the names: name, type, shape, then its numbers row by row, low
         byte first.
-
-    Source: ours; used in Chapter 2.
     """
     digest = hashlib.sha256()
     for name in sorted(arrays):
@@ -100,8 +98,6 @@ def read_fashion_mini(root: str | os.PathLike[str] | None = None) -> dict[str, N
     Raises:
         FileNotFoundError: if a file is missing.
         ValueError: if a file is damaged. Both say how to get it back.
-
-    Source: ours; used in Chapter 2.
     """
     folder = data_path("fashion-mini") if root is None else Path(root).expanduser()
     file = folder / "fashion-mini.npz"
@@ -170,8 +166,6 @@ def read_idx(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
     Raises:
         ValueError: if the file is not of this format, is cut short or too long, or says that it holds more
             than 268 million numbers.
-
-    Source: ours; used in Chapter 2.
     """
     with Path(path).open("rb") as plain:
         packed = plain.read(2) == b"\x1f\x8b"
@@ -216,8 +210,6 @@ def read_fashion_mnist(
     Raises:
         FileNotFoundError: if there are no such files; the message says how to get them.
         ValueError: if a file is damaged, or images and labels do not fit together.
-
-    Source: ours; used in Chapter 2.
     """
     first = _IDX_FILES["train"][0]
     markers = [

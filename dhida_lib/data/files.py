@@ -56,8 +56,6 @@ class Shrunk(NamedTuple):
         pixels: the images that can be read (uint8, m×3×side×side), not to be written to.
         kept: which of the files they are: positions, ascending (int64, m).
         skipped: position of each other file → why it cannot be read, with its name.
-
-    Source: ours; used in Chapters 16 and 18.
     """
 
     pixels: Tensor
@@ -73,8 +71,6 @@ def left_out(store: Shrunk) -> str:
 
     Returns:
         Words to put behind the source; empty if nothing was left out.
-
-    Source: used in Chapter 16.
     """
     return f", without {len(store.skipped):,} that cannot be read" if store.skipped else ""
 
@@ -98,7 +94,7 @@ def shrunk(
         side: side in pixels.
         cache: folder of such stores; None is ``$DHIDA_CACHE``, or else ``~/.cache/dhida``.
         workers: threads that read; None: as many as cores.
-        say: told what happens; None prints to standard error.
+        say: called with each line of progress; None prints it to standard error.
 
     Returns:
         The pixels, which of the files they are, and what was left out.
@@ -107,8 +103,6 @@ def shrunk(
         FileNotFoundError: if an image is missing.
         ValueError: if no image can be read, the system fails while it reads one, the disk has too little
             room, or the store is damaged.
-
-    Source: ours; used in Chapters 16 and 18.
     """
     say = say or (lambda line: print(line, file=sys.stderr))
     paths = [Path(f) for f in files]
@@ -226,8 +220,6 @@ def list_images(folder: str | os.PathLike[str]) -> list[Path]:
 
     Raises:
         FileNotFoundError: if there is no such folder.
-
-    Source: ours; used in Chapter 18.
     """
     folder = Path(folder)
     if not folder.is_dir():

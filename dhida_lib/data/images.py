@@ -75,8 +75,6 @@ def opened(file: str | os.PathLike[str]) -> Iterator[Image.Image]:
         FileNotFoundError: if there is no such file.
         ValueError: if it is no image, damaged, so large that reading it would take more than 3 GB of memory,
             or its name is not UTF-8 (no index or record could hold it); the message names the file.
-
-    Source: ours; used in Chapters 16 and 18.
     """
     if not Path(file).is_file():
         raise FileNotFoundError(f"There is no image {printable(file)}.")
@@ -97,8 +95,6 @@ def printable(name: str | os.PathLike[str]) -> str:
 
     Returns:
         Text that can be printed and written as UTF-8.
-
-    Source: ours; used in Chapters 16 and 18.
     """
     text = os.fsdecode(name)
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -27,8 +27,6 @@ def data_roots() -> list[Path]:
 
     Raises:
         FileNotFoundError: if ``DHIDA_DATA`` is set, but is not a folder.
-
-    Source: ours; used from Chapter 2 on.
     """
     roots = []
     own = os.environ.get("DHIDA_DATA")
@@ -53,8 +51,6 @@ def data_path(*parts: str) -> Path:
 
     Raises:
         FileNotFoundError: if no root has it; the message lists where it was looked for.
-
-    Source: ours; used from Chapter 2 on.
     """
     roots = data_roots()
     for root in roots:
@@ -93,8 +89,6 @@ def dataset_folder(
     Raises:
         FileNotFoundError: if no candidate has a marker; the message lists the folders tried and gives the
             advice.
-
-    Source: ours; used from Chapter 2 on.
     """
     markers = list(markers)
     if root is not None:

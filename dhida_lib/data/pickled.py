@@ -52,8 +52,6 @@ def read_pickled(raw: bytes) -> Any:
 
     Raises:
         ValueError: for anything else in the file. A damaged file may raise other errors too.
-
-    Source: ours; used in Chapter 16.
     """
     stack: list[Any] = []
     marks: list[int] = []
@@ -152,8 +150,6 @@ def byte_array(noted: Any) -> NDArray[np.uint8]:
 
     Raises:
         ValueError: if it is no array of bytes, or its shape does not fit.
-
-    Source: ours; used in Chapter 16.
     """
     match noted:
         case _Asked(args=(content, _Asked("numpy.dtype", (kind, *_)), tuple(shape), order), state=None):

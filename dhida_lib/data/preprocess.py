@@ -3,7 +3,7 @@ split, and saved inside every model (Chapters 2 and 18).
 
 A picture becomes a square of bytes of the side at which its data set keeps images (`Preprocess.pixels`); a
 batch of such squares is cut, normalised and resized (`Preprocess.normalise`). Training and a saved model go
-the same way, so the code of a picture does not depend on who asks.
+the same way, so a picture has one code, whichever of them makes it.
 """
 
 from __future__ import annotations

@@ -96,8 +96,6 @@ def seeded_bits(shape: int | tuple[int, ...], seed: int, stream: int = 0) -> NDA
 
     Raises:
         ValueError: if the seed is not an integer ≥ 0.
-
-    Source: ours; used in Chapter 2.
     """
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
         raise bad("seed", seed, "an integer ≥ 0")
@@ -119,8 +117,6 @@ def seeded_order(n: int, seed: int, stream: int = 0) -> NDArray[np.int64]:
 
     Raises:
         ValueError: if the seed is not an integer ≥ 0.
-
-    Source: ours; used in Chapter 2.
     """
     return np.argsort(seeded_bits(whole("n", n), seed, stream), kind="stable").astype(np.int64)
 
@@ -136,8 +132,6 @@ def class_ids(labels: Any) -> NDArray[np.int64]:
 
     Raises:
         ValueError: if they are something else.
-
-    Source: ours; used in Chapter 2.
     """
     ids = as_labels(labels).cpu()
     if ids.ndim != 1:
@@ -155,8 +149,6 @@ def rank_in_class(labels: NDArray[np.integer]) -> NDArray[np.int64]:
 
     Returns:
         Ranks (n,): 0 for the first item of a class, 1 for the second, …
-
-    Source: ours; used in Chapter 2.
     """
     labels = class_ids(labels)
     by_class = np.argsort(labels, kind="stable")

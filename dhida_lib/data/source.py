@@ -138,8 +138,6 @@ def register_dataset(name: str) -> Callable[[S], S]:
 
     Raises:
         ValueError: if the name is taken, or what is decorated is no data source.
-
-    Source: used in CONTRIBUTING.
     """
 
     def add(thing: S) -> S:

@@ -154,8 +154,6 @@ class Split(Dataset[tuple[Tensor, "int | Tensor"]]):
 
         Raises:
             ValueError: if ``i`` is outside the split.
-
-        Source: ours; used in Chapter 2.
         """
         return self.pictures([i])[0]
 
@@ -164,8 +162,6 @@ class Split(Dataset[tuple[Tensor, "int | Tensor"]]):
 
         Raises:
             ValueError: if a position is outside the split or not an integer.
-
-        Source: ours; used in Chapter 2.
         """
         x = self._stored(self._positions(indices).to(self.pixels.device)).cpu().numpy()  # B×C×H×W
         return x[:, 0] if self.channels == 1 else x.transpose(0, 2, 3, 1)
@@ -181,8 +177,6 @@ class Split(Dataset[tuple[Tensor, "int | Tensor"]]):
 
         Raises:
             ValueError: if there are not so many images, or a position is outside the split.
-
-        Source: ours; used in Chapter 2.
         """
         if isinstance(which, int) and not isinstance(which, bool):
             if not 1 <= which <= len(self):
@@ -201,8 +195,6 @@ class Split(Dataset[tuple[Tensor, "int | Tensor"]]):
 
         Returns:
             A split whose tensors lie on ``device``.
-
-        Source: ours; used in Chapter 12.
         """
         pixels = self.pixels if self.rows is None else self.pixels[self.rows]
         return self._like(pixels.to(device), self.labels, self.indices)
@@ -228,7 +220,7 @@ class Split(Dataset[tuple[Tensor, "int | Tensor"]]):
 
 @dataclass(frozen=True)
 class RetrievalData:
-    """A retrieval experiment's data: who asks, what trains, what is searched.
+    """A retrieval experiment's data: the queries, the training images and the database.
 
     Args:
         name: the data set's name.
@@ -347,8 +339,6 @@ class RetrievalData:
         Raises:
             FileNotFoundError: if there is no such folder.
             ValueError: if a class has too few images, or none can be read.
-
-        Source: used in Chapter 18.
         """
         from dhida_lib.data.source import DATASETS
 

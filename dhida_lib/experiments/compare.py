@@ -21,8 +21,6 @@ class Difference(NamedTuple):
         mean: mean difference over the seeds.
         error: its standard error, sd/√n; NaN for one seed.
         values: seed → difference.
-
-    Source: built in Chapter 15.
     """
 
     mean: float
@@ -64,8 +62,6 @@ def paired(a: dict[int, Record], b: dict[int, Record], measure: str = "map") -> 
 
     Raises:
         ValueError: if they share no seed.
-
-    Source: built in Chapter 15.
     """
     shared = sorted(a.keys() & b.keys())
     if not shared:

@@ -1,5 +1,5 @@
 """Which runs a table needs, recorded or not. A run is known by its whole configuration: one that has a record
-is never made again, whichever table asks.
+is never made again, whichever table needs it (Chapters 14 and 15).
 """
 
 from __future__ import annotations
@@ -26,8 +26,6 @@ class Job(NamedTuple):
     Attributes:
         row: the table's row, for example ``"DHIDA-R"``.
         config: the run.
-
-    Source: used in Chapters 14 and 15.
     """
 
     row: str
@@ -51,8 +49,6 @@ def find(config: RunConfig, records: Iterable[Record]) -> Record | None:
 
     Returns:
         The record whose whole configuration is this one, or None.
-
-    Source: used in Chapters 14 and 15.
     """
     wanted = as_recorded(config)
     return next((r for r in records if r.config == wanted), None)
@@ -69,7 +65,7 @@ def tuned(
     Args:
         method: a name in `LOSSES`.
         dataset: a name in `DATASETS`.
-        records: all that is recorded; trials are told by their validation split.
+        records: all that is recorded; trials are known by their validation split.
         change: settings that were changed in every trial, such as the weights.
 
     Returns:

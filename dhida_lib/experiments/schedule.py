@@ -1,4 +1,6 @@
-"""Making the runs of a plan: several at a time, within a budget, resumed; and making one again."""
+"""Making the runs of a plan: several at a time, within a budget, resumed; and making one again
+(Chapters 14 and 15).
+"""
 
 from __future__ import annotations
 
@@ -41,8 +43,6 @@ def missing(make_plan: Plan, folder: str | os.PathLike[str]) -> list[Job]:
 
     Returns:
         The runs, each once.
-
-    Source: used by `reproduce`.
     """
     records = load_records(folder) if Path(folder).is_dir() else []
     todo: list[Job] = []
@@ -75,7 +75,7 @@ def reproduce(
         jobs: processes; each has its share of the cores, or one thread if OMP_NUM_THREADS says so.
         budget: seconds; no run is begun that would not end within them, judged by those made so far, or by
             the folder's records while none is. Without either, one is begun to see.
-        say: told one line for every run.
+        say: called with one line for every run.
 
     Returns:
         How many runs were made.
@@ -83,8 +83,6 @@ def reproduce(
     Raises:
         ValueError: if a number is wrong, or a run's settings are.
         FileNotFoundError: if the data are not there.
-
-    Source: used in Chapters 14 and 15.
     """
     positive_int("jobs", jobs)
     if budget is not None:
@@ -225,8 +223,6 @@ def repeat(
     Raises:
         ValueError: if ``out`` is the record's own folder, or a setting is wrong.
         FileNotFoundError: if the record or the data are not there.
-
-    Source: used in Chapter 15.
     """
     path = Path(path)
     if out is not None and (Path(out) / path.name).resolve() == path.resolve():

@@ -91,8 +91,6 @@ def check_options(name: str, options: dict[str, Any]) -> None:
 
     Raises:
         ValueError: if one is unknown.
-
-    Source: used by `RunConfig`.
     """
     known = list(LOSSES.find(name, "name").options())
     for unknown in sorted(set(options) - set(known)):

@@ -69,8 +69,6 @@ def shared_labels(y: Tensor, Y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
     Returns:
         |y_i ∩ Y_j| (B×m), |y_i| (B×1) and |Y_j| (m): whole numbers, in float32, which is exact here.
-
-    Source: used by HashNet and IDHN in Chapter 14.
     """
     if y.ndim == 1:
         common = (y[:, None] == Y).float()  # B×m
@@ -298,8 +296,6 @@ class HashLoss(nn.Module):
 
         Raises:
             ValueError: naming the argument that is wrong.
-
-        Source: built in Chapter 9.
         """
         if not isinstance(u, Tensor) or not u.is_floating_point():
             raise bad("u", getattr(u, "dtype", type(u).__name__), "a floating point tensor")
@@ -419,8 +415,6 @@ def register_loss(name: str) -> Callable[[H], H]:
 
     Raises:
         ValueError: if the name is taken, or what is decorated is no such class.
-
-    Source: used in CONTRIBUTING.
     """
 
     def add(cls: H) -> H:

@@ -45,8 +45,6 @@ class Found(NamedTuple):
     Attributes:
         distance: Hamming distances (int64, n).
         ids: the codes' ids (int64, n).
-
-    Source: ours; built in Chapter 17.
     """
 
     distance: NDArray[np.int64]
@@ -64,8 +62,6 @@ def pack(codes: ArrayLike) -> NDArray[np.uint8]:
 
     Raises:
         ValueError: if ``codes`` holds other values or has another shape.
-
-    Source: ours; built in Chapter 17.
     """
     x = as_values("codes", codes)
     if x.ndim != 2 or x.shape[1] == 0:
@@ -113,8 +109,6 @@ def unpack(packed: NDArray[np.uint8], bits: int) -> NDArray[np.int8]:
 
     Raises:
         ValueError: if the bytes do not hold codes of ``bits`` bits.
-
-    Source: ours; built in Chapter 17.
     """
     size = -(-positive_int("bits", bits) // 8)
     need = f"bytes n×{size} for codes of {bits} bits"
@@ -169,8 +163,6 @@ class CodeIndex:
 
         Raises:
             ValueError: if codes or ids are wrong; nothing is added then.
-
-        Source: ours; built in Chapter 17.
         """
         packed = _packed("codes", codes, self.bits)
         if ids is None:
@@ -199,8 +191,6 @@ class CodeIndex:
 
         Raises:
             ValueError: if ``ids`` are not integers; a mask of truth values is none.
-
-        Source: ours; built in Chapter 17.
         """
         keep = ~np.isin(self.ids, as_ids(ids))
         removed = int((~keep).sum())
@@ -278,8 +268,6 @@ class CodeIndex:
 
         Raises:
             ValueError: if ``path.json`` is there and is no index.
-
-        Source: ours; built in Chapter 17.
         """
         path = Path(instance("path", path, (str, os.PathLike), "a path"))
         card = path.with_name(path.name + ".json")
@@ -321,8 +309,6 @@ class CodeIndex:
         Raises:
             FileNotFoundError: if a file is missing.
             ValueError: if a file is damaged, of another kind or of a newer version.
-
-        Source: ours; built in Chapter 17.
         """
         path = Path(instance("path", path, (str, os.PathLike), "a path"))
         path = path if path.suffix == ".json" else path.with_name(path.name + ".json")

@@ -47,8 +47,6 @@ class Match(NamedTuple):
     Attributes:
         distance: its Hamming distance to the question.
         file: the picture, as it was called when the folder was encoded.
-
-    Source: ours; built in Chapter 18.
     """
 
     distance: int
@@ -63,8 +61,6 @@ class Report(NamedTuple):
         kept: pictures whose codes were there already.
         removed: codes whose pictures are gone or have changed.
         skipped: files that are no image that can be read, with the reason.
-
-    Source: ours; built in Chapter 18.
     """
 
     encoded: int
@@ -130,7 +126,7 @@ def encode_folder(
         index: where the index is kept, without suffix.
         device: ``"auto"`` takes a GPU if there is one.
         batch_size: pictures per step.
-        say: told how far it is.
+        say: called with each line of progress.
 
     Returns:
         What was done.
@@ -138,8 +134,6 @@ def encode_folder(
     Raises:
         FileNotFoundError: if folder or model are not there.
         ValueError: if the folder holds no picture, the index is damaged or was made by another model.
-
-    Source: ours; built in Chapter 18.
     """
     positive_int("batch_size", batch_size)
     folder, index = Path(folder), Path(index)
@@ -242,7 +236,7 @@ def encode_to_store(
         uri: a folder, or an address of object storage.
         device: ``"auto"`` takes a GPU if there is one.
         batch_size: pictures per step.
-        say: told how far this process is.
+        say: called with each line of this process's progress.
 
     Returns:
         What all processes did together.
@@ -251,8 +245,6 @@ def encode_to_store(
         ImportError: if LanceDB is not installed.
         FileNotFoundError: if folder or model are not there.
         ValueError: if the folder holds no picture, or a number is wrong.
-
-    Source: ours; built in Chapter 18.
     """
     positive_int("batch_size", batch_size)
     _distributed.begin()
@@ -329,8 +321,6 @@ def find_in_store(
         FileNotFoundError: if the image or the model is not there.
         ValueError: if the image cannot be read, a number or the condition is wrong, or there are no codes of
             this model.
-
-    Source: ours; built in Chapter 18.
     """
     positive_int("k", k)
     encoder = Encoder(model, device)
@@ -366,8 +356,6 @@ def find_similar(
         FileNotFoundError: if image, model or index are not there.
         ValueError: if the image cannot be read, a number is wrong, or the index is damaged or another
             model's.
-
-    Source: ours; built in Chapter 18.
     """
     positive_int("k", k)
     encoder = Encoder(model, device)

@@ -53,8 +53,6 @@ class CodeStore:
         ImportError: if LanceDB is not installed.
         ValueError: if a table of this name holds codes of another length or other columns or has lost its
             newest version, a name is wrong, or there is none and ``create`` is False.
-
-    Source: ours; built in Chapter 17.
     """
 
     def __init__(
@@ -154,8 +152,6 @@ class CodeStore:
 
         Raises:
             ValueError: if something does not fit; nothing is written then.
-
-        Source: ours; built in Chapter 17.
         """
         self._key()
         rows = self._rows(codes, ids, columns)
@@ -188,8 +184,6 @@ class CodeStore:
 
         Raises:
             ValueError: if something does not fit; nothing is written then.
-
-        Source: ours; built in Chapter 17.
         """
         rows = self._rows(codes, ids, columns)
         self._write(lambda: self._table.add(rows))
@@ -205,8 +199,6 @@ class CodeStore:
 
         Raises:
             ValueError: if ``ids`` are not integers.
-
-        Source: ours; built in Chapter 17.
         """
         wanted = as_ids(ids)
         if not len(wanted):
@@ -230,8 +222,6 @@ class CodeStore:
 
         Raises:
             ValueError: if ``ids`` are not integers.
-
-        Source: ours; built in Chapter 17.
         """
         there = self._present()
         number, times = np.unique(there, return_counts=True)
@@ -251,8 +241,6 @@ class CodeStore:
 
         Raises:
             ValueError: if the condition or a value does not fit.
-
-        Source: ours; built in Chapter 17.
         """
         self._known(values)
         instance("where", where, str, "a condition in SQL")
@@ -266,8 +254,6 @@ class CodeStore:
 
         Raises:
             ValueError: if the condition does not fit.
-
-        Source: ours; built in Chapter 17.
         """
         instance("where", where, str, "a condition in SQL")
         self._write(lambda: self._ask(lambda: self._table.delete(where)))
@@ -276,8 +262,6 @@ class CodeStore:
         """Join the many small files that many writes leave into few large ones; the rows stay as they are.
 
         While others write, it may leave the joining to them.
-
-        Source: ours; built in Chapter 17.
         """
         try:
             self._write(lambda: self._table.optimize(cleanup_older_than=_NO_CLEANING))
@@ -296,8 +280,6 @@ class CodeStore:
 
         Raises:
             ValueError: if ``lists`` is wrong.
-
-        Source: ours; built in Chapter 17.
         """
         from lancedb.index import IvfFlat
 
@@ -323,8 +305,6 @@ class CodeStore:
 
         Raises:
             ValueError: if codes, numbers or the condition are wrong.
-
-        Source: ours; built in Chapter 17.
         """
         positive_int("k", k)
         positive_int("probes", probes)

@@ -25,10 +25,7 @@ __all__ = ["Callback", "CsvLog", "Monitor", "PrintLog", "Progress", "TensorBoard
 
 
 class Callback:
-    """Something that watches a run. Both methods do nothing here; override what you need.
-
-    Source: ours; built in Chapter 11.
-    """
+    """Something that watches a run. Both methods do nothing here; override what you need."""
 
     def on_batch(self, epoch: int, batch: int, batches: int, loss: float) -> None:
         """Called after every batch.
@@ -38,8 +35,6 @@ class Callback:
             batch: the batch within it, from 1.
             batches: batches per epoch.
             loss: the batch's loss.
-
-        Source: ours; built in Chapter 11.
         """
 
     def on_epoch(self, row: dict[str, float], model: nn.Module) -> None:
@@ -48,8 +43,6 @@ class Callback:
         Args:
             row: the epoch's row of the history; what is added to it is kept.
             model: the network, in training mode.
-
-        Source: ours; built in Chapter 11.
         """
 
 
@@ -58,15 +51,13 @@ class PrintLog(Callback):
 
     Args:
         every: print each ``every``-th epoch, and always the first.
-
-    Source: ours; used in Chapter 11.
     """
 
     def __init__(self, every: int = 1) -> None:
         self.every = positive_int("every", every)
 
     def on_epoch(self, row: dict[str, float], model: nn.Module) -> None:
-        """Print the row. Source: ours; used in Chapter 11."""
+        """Print the row."""
         if row["epoch"] % self.every == 0 or row["epoch"] == 1:
             shown = {k: v for k, v in row.items() if k not in ("epoch", "lr", "seconds")}
             values = "  ".join(f"{k.replace('_', ' ')} {v:.3f}" for k, v in shown.items())
@@ -78,8 +69,6 @@ class Progress(Callback):
 
     Args:
         epochs: how many epochs the run has.
-
-    Source: ours; used in Chapter 11.
     """
 
     def __init__(self, epochs: int) -> None:
@@ -87,7 +76,7 @@ class Progress(Callback):
         self.bar: tqdm | None = None
 
     def on_batch(self, epoch: int, batch: int, batches: int, loss: float) -> None:
-        """Move the bar. Source: ours; used in Chapter 11."""
+        """Move the bar."""
         if self.bar is None:
             self.bar = tqdm(
                 total=self.epochs * batches,
@@ -110,15 +99,13 @@ class CsvLog(Callback):
 
     Args:
         file: the file; its folder is made.
-
-    Source: ours; used in Chapter 12.
     """
 
     def __init__(self, file: str | os.PathLike[str]) -> None:
         self.file = Path(file)
 
     def on_epoch(self, row: dict[str, float], model: nn.Module) -> None:
-        """Write the rows. Source: ours; used in Chapter 12."""
+        """Write the rows."""
         rows: list[dict[str, Any]] = []
         if self.file.is_file():
             with self.file.open(newline="", encoding="utf-8") as old:
@@ -143,8 +130,6 @@ class TensorBoardLog(Callback):
 
     Raises:
         ImportError: if TensorBoard is not installed.
-
-    Source: ours; used in Chapter 12.
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
@@ -157,7 +142,7 @@ class TensorBoardLog(Callback):
         self._writer: Any = None
 
     def on_epoch(self, row: dict[str, float], model: nn.Module) -> None:
-        """Write the row. Source: ours; used in Chapter 12."""
+        """Write the row."""
         epoch = int(row["epoch"])
         if self._writer is None:  # a run that goes on replaces what came after its last whole epoch
             self._writer = self._open(str(self.folder), purge_step=epoch)

@@ -32,8 +32,6 @@ def pick_device(device: str = "auto") -> torch.device:
 
     Raises:
         ValueError: if torch does not know the name or has no such device.
-
-    Source: used in Chapter 11.
     """
     found = named_device(device)
     try:

@@ -21,8 +21,6 @@ class History:
         epochs: the rows; every row has ``epoch`` (from 1), ``loss``, ``lr``, ``bit_balance``,
             ``quantization_error`` and ``seconds``; ``alpha`` and ``beta`` where the network has attention;
             and what callbacks added.
-
-    Source: built in Chapter 11.
     """
 
     epochs: list[dict[str, float]] = field(default_factory=list)

@@ -42,8 +42,6 @@ def save_state(
 
     Returns:
         The JSON file's path.
-
-    Source: built in Chapter 11.
     """
     folder = Path(folder)
     parts = {"model": model, "loss": loss, "optimizer": optimizer}
@@ -72,8 +70,6 @@ def load_about(folder: str | os.PathLike[str]) -> dict[str, Any] | None:
 
     Raises:
         ValueError: if the JSON file is damaged or of another format.
-
-    Source: built in Chapter 11.
     """
     where = Path(folder) / STATE
     return _tensors.read(where, _NEEDED)["about"] if where.is_file() else None
@@ -97,8 +93,6 @@ def load_state(
         FileNotFoundError: if the tensors are missing.
         ValueError: if a file is damaged or of another format, or holds the state of another network or loss;
             then nothing has been overwritten.
-
-    Source: built in Chapter 11.
     """
     where = Path(folder) / STATE
     if not where.is_file():

@@ -24,8 +24,6 @@ def chapters() -> list[int]:
 
     Returns:
         Their numbers, in order.
-
-    Source: all chapters.
     """
     names = (module.name for module in pkgutil.iter_modules(__path__))
     return sorted(int(name[2:]) for name in names if name.startswith("ch") and name[2:].isdigit())
@@ -39,8 +37,6 @@ def load(chapter: int) -> None:
 
     Raises:
         ValueError: if ``chapter`` is no integer ≥ 0.
-
-    Source: all chapters.
     """
     if whole("chapter", chapter) in chapters():
         importlib.import_module(f"{__name__}.ch{chapter:02d}")

@@ -44,8 +44,6 @@ def draw_canvases(
 
     Raises:
         ValueError: if a number is wrong, or a class does not occur.
-
-    Source: ours; built in Chapter 2.
     """
     labels = class_ids(labels)
     positive_int("n", n)
