@@ -91,6 +91,10 @@ class PositionAttention(nn.Module):
         M_tilde = _improve(M, self.reduce) if self.variant == "ida" else M  # Eq. 3
         return M_tilde.softmax(dim=1).transpose(1, 2)  # Eq. 4, B×HW×HW, [b, j, i]
 
+    def extra_repr(self) -> str:
+        """The settings, for ``print(module)``."""
+        return f"{self.channels}, variant={self.variant!r}, reduce={self.reduce!r}"
+
     def forward(self, A: Tensor) -> Tensor:
         """E of Eq. 5.
 
@@ -159,6 +163,10 @@ class ChannelAttention(nn.Module):
             G_tilde = G.amax(dim=1, keepdim=True) - G
         return G_tilde.softmax(dim=1).transpose(1, 2)  # Eq. 7, B×C×C, [b, j, i]
 
+    def extra_repr(self) -> str:
+        """The settings, for ``print(module)``."""
+        return f"{self.channels}, variant={self.variant!r}, reduce={self.reduce!r}"
+
     def forward(self, A: Tensor) -> Tensor:
         """E of Eq. 8 (the sum runs over the C channels; the paper prints N).
 
@@ -206,6 +214,10 @@ class DualAttention(nn.Module):
         self.position = PositionAttention(channels, variant, reduce)
         self.channel = ChannelAttention(channels, variant, reduce)
 
+    def extra_repr(self) -> str:
+        """The settings, for ``print(module)``."""
+        return f"fusion={self.fusion!r}"
+
     def forward(self, A: Tensor) -> Tensor:
         """Both branches, fused.
 
@@ -238,6 +250,10 @@ class Doubled(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.channels = positive_int("channels", channels)
+
+    def extra_repr(self) -> str:
+        """The settings, for ``print(module)``."""
+        return str(self.channels)
 
     def forward(self, A: Tensor) -> Tensor:
         """Return 2A for a feature map A (B×C×H×W)."""
@@ -273,6 +289,10 @@ class PlainConvolutions(nn.Module):
         self.value = nn.Conv2d(channels, channels, kernel_size=1)
         self.alpha = nn.Parameter(torch.zeros(()))
         self.beta = nn.Parameter(torch.zeros(()))
+
+    def extra_repr(self) -> str:
+        """The settings, for ``print(module)``."""
+        return str(self.channels)
 
     def forward(self, A: Tensor) -> Tensor:
         """Return E (B×C×H×W) for a feature map A (B×C×H×W)."""

@@ -484,3 +484,9 @@ def test_shapes_are_known_without_computing():
     with torch.device("meta"):
         module, A = DualAttention(8), torch.empty(2, 8, 3, 5)
     assert module(A).shape == A.shape
+
+
+def test_a_module_shows_its_settings():
+    assert "8, variant='ida', reduce='row'" in repr(PositionAttention(8, reduce="row"))
+    assert "fusion='mean'" in repr(DualAttention(8, fusion="mean"))
+    assert repr(Doubled(4)) == "Doubled(4)"

@@ -108,6 +108,10 @@ class Backbone(nn.Module):
         """ψ(x): the average over all positions of a map A (B×C×h×w → B×C)."""
         return A.mean(dim=(2, 3))
 
+    def extra_repr(self) -> str:
+        """The settings, for ``print(backbone)``."""
+        return f"in_channels={self.in_channels}, map_channels={self.map_channels}"
+
     def forward(self, x: Tensor) -> Tensor:
         """ψ(x) of images x (B×in_channels×H×W → B×feature_dim), with nothing between map and pooling."""
         return self.pool(self.feature_map(x))
