@@ -22,9 +22,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from dhida_lib._files import read_json, write_json
-from dhida_lib.data import IMAGENET_MEAN, IMAGENET_STD, batches
+from dhida_lib.data import IMAGENET_MEAN, IMAGENET_STD, Preprocess, Split, batches
 from dhida_lib.data.files import shrunk
-from dhida_lib.data.splits import Split
 from dhida_lib.losses import DHIDALoss
 from dhida_lib.metrics import mean_average_precision
 from dhida_lib.models import HashNetwork
@@ -238,7 +237,8 @@ def bench_training() -> list[dict[str, Any]]:
     g = torch.Generator().manual_seed(0)
     x = torch.randint(0, 256, (n, 3, side, side), dtype=torch.uint8, generator=g)
     y = torch.randint(0, 10, (n,), generator=g)
-    split = Split(x, y, torch.arange(n), (0.5,) * 3, (0.25,) * 3)
+    form = Preprocess(3, side, mean=(0.5,) * 3, std=(0.25,) * 3)
+    split = Split(x, y, torch.arange(n), form)
     config = TrainConfig(epochs=1, batch_size=batch, lr=1e-4, augment="flip")
 
     def ours(attention: str) -> Callable[[], None]:
@@ -327,9 +327,8 @@ def bench_loading() -> list[dict[str, Any]]:
             Image.fromarray(noisy).save(file, quality=90)
         usual = torch.utils.data.DataLoader(EachTime(files), batch, shuffle=True)
         stored = shrunk(files, 256, folder, say=lambda line: None).pixels
-        split = Split(
-            stored, torch.zeros(n, dtype=torch.long), torch.arange(n), IMAGENET_MEAN, IMAGENET_STD, crop=224
-        )
+        form = Preprocess(3, 224, stored=256, mean=IMAGENET_MEAN, std=IMAGENET_STD, crop=224)
+        split = Split(stored, torch.zeros(n, dtype=torch.long), torch.arange(n), form)
         measure(
             "photographs of 500×375",
             {
@@ -360,7 +359,8 @@ def bench_loading() -> list[dict[str, Any]]:
             return change(x[i])
 
     loader = torch.utils.data.DataLoader(Small(), batch, shuffle=True)
-    split = Split(x, torch.zeros(n, dtype=torch.long), torch.arange(n), IMAGENET_MEAN, IMAGENET_STD, 224)
+    form = Preprocess(3, 224, stored=32, mean=IMAGENET_MEAN, std=IMAGENET_STD)
+    split = Split(x, torch.zeros(n, dtype=torch.long), torch.arange(n), form)
     measure(
         "CIFAR-10's 32 pixels made 224",
         {

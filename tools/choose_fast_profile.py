@@ -48,7 +48,7 @@ def main() -> None:
     args = parser.parse_args()
     if args.list:
         for record in load_records(args.out):
-            seed = record.config["train"]["seed"]
+            seed = record.run.training.seed
             print(f"{record.note:24s} seed {seed}  mAP {record.metrics['map']:.3f}  {record.seconds:.0f} s")
         return
     for seed in range(args.first_seed, args.seeds):
