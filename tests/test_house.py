@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import csv
+import email
 import hashlib
 import importlib
 import inspect
@@ -12,6 +13,8 @@ import pkgutil
 import re
 import subprocess
 import sys
+import tomllib
+import zipfile
 from collections import defaultdict
 from importlib import metadata
 from pathlib import Path
@@ -20,6 +23,7 @@ import matplotlib
 import pytest
 import yaml
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 import dhida_lib
 
@@ -106,37 +110,152 @@ def test_requirement_is_explained_bounded_and_installed(line):
     assert requirement.specifier.contains(metadata.version(requirement.name), prereleases=True)
 
 
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+BASE = [Requirement(line) for line in PROJECT["dependencies"]]
+EXTRAS = {name: [Requirement(r) for r in lines] for name, lines in PROJECT["optional-dependencies"].items()}
+OPTIONAL = [requirement for lines in EXTRAS.values() for requirement in lines]
+BROUGHT = {"IPython": "ipywidgets", "cycler": "matplotlib", "pyarrow": "lancedb"}
+"""Modules that come with a package which is declared."""
+
+
+def modules_of(requirements: list[Requirement]) -> set[str]:
+    """The top modules that these packages install."""
+    packages = {canonicalize_name(requirement.name) for requirement in requirements}
+    found = metadata.packages_distributions().items()
+    return {module for module, owners in found if packages & {canonicalize_name(o) for o in owners}}
+
+
+def foreign_imports(path: Path, at_import: bool) -> set[str]:
+    """What a file imports from others than the standard library; ``at_import`` leaves functions out."""
+    found: set[str] = set()
+    nodes: list[ast.AST] = list(ast.parse(path.read_text(encoding="utf-8")).body)
+    while nodes:
+        node = nodes.pop()
+        typing = isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        if at_import and (typing or isinstance(node, (ast.FunctionDef, ast.Lambda))):
+            continue
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+        nodes.extend(ast.iter_child_nodes(node))
+    return {name for name in found if name.split(".")[0] not in sys.stdlib_module_names}
+
+
+def tops(names: set[str]) -> set[str]:
+    return {name.split(".")[0] for name in names} - {"dhida_lib"}
+
+
+LIBRARY = sorted((ROOT / "dhida_lib").rglob("*.py"))
+OUTSIDE = [path for path in LIBRARY if ROOT / "dhida_lib" / "book" not in path.parents]
+
+
 def test_library_needs_nothing_that_the_book_does_not_install():
-    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    block = re.search(r"^dependencies = \[(.*?)^\]", text, re.M | re.S)[1]
-    library = {(r.name, str(r.specifier)) for r in map(Requirement, re.findall(r'"([^"]+)"', block))}
     book = {
         (r.name, str(r.specifier)) for r in (Requirement(line.split("#")[0]) for line in requirement_lines())
     }
-    assert library <= book
+    assert {(r.name, str(r.specifier)) for r in [*BASE, *OPTIONAL]} <= book
+
+
+def test_the_base_install_and_the_extras_are_those_that_are_promised():
+    assert {r.name for r in BASE} == {"torch", "numpy", "pillow", "safetensors", "tqdm"}
+    assert set(EXTRAS) == {"book", "search", "scale", "imagenet", "timm", "fast", "logs"}
+    assert not {r.name for r in BASE} & {r.name for r in OPTIONAL}
+    for what in {r.name for r in BASE}:
+        modules = modules_of([Requirement(what)])
+        assert any(tops(foreign_imports(path, True)) & modules for path in OUTSIDE), (
+            f"nothing outside the book imports {what}"
+        )
+
+
+def test_outside_the_book_a_module_imports_only_what_the_base_install_has():
+    """A module that needs more from its first line on must itself be imported late, inside a function."""
+    allowed = modules_of(BASE)
+    at_import = {path: foreign_imports(path, True) for path in OUTSIDE}
+    for path, names in at_import.items():
+        more = tops(names) - allowed
+        if more:
+            dotted = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+            early = [p.name for p, found in at_import.items() if any(f.startswith(dotted) for f in found)]
+            assert not early, f"{path.name} imports {more}, and {early} import {path.name} at import time"
+    early = {p.name for p, found in at_import.items() if any(f.startswith("dhida_lib.book") for f in found)}
+    assert not early, f"{early} import the book's part at import time"
 
 
 def test_library_imports_only_what_it_declares():
-    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    declared = {re.split(r"[><=]", name)[0] for name in re.findall(r'^    "([\w-]+[^"]*)",$', text, re.M)}
-    declared |= {"IPython", "cycler", "PIL"}  # what ipywidgets, matplotlib and torchvision bring along
-    extras = text.split("[project.optional-dependencies]")[1].split("\n\n")[0]
-    assert {"numba", "faiss-cpu", "lancedb"} <= set(re.findall(r'"([\w-]+)>=', extras))
-    optional = {"numba", "faiss", "lancedb", "pyarrow", "timm"}  # pyarrow comes with lancedb
-    for path in (ROOT / "dhida_lib").rglob("*.py"):
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        nodes = list(ast.walk(tree))
-        if path.name != "compiled.py":  # which is imported inside a function itself
-            for node in tree.body:
-                names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
-                names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-                late = optional & {name.split(".")[0] for name in names}
-                assert not late, f"{path.name} must import {late} where it needs it"
-        found = {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module}
-        found |= {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
-        own = {*sys.stdlib_module_names, "dhida_lib", "__future__"}
-        for name in {name.split(".")[0] for name in found} - own - optional:
-            assert name in declared, f"{path.name} imports {name}"
+    for module, bringer in BROUGHT.items():
+        owner = metadata.packages_distributions()[module][0]
+        assert canonicalize_name(owner) in {
+            canonicalize_name(Requirement(line).name) for line in metadata.requires(bringer) or ()
+        }, f"{bringer} no longer brings {module}"
+    declared = modules_of([*BASE, *OPTIONAL]) | set(BROUGHT)
+    for path in LIBRARY:
+        strange = tops(foreign_imports(path, False)) - declared
+        assert not strange, f"{path.name} imports {strange}"
+
+
+WITHOUT = """
+import importlib, io, pkgutil, sys
+for name in {absent}:
+    sys.modules[name] = None  # an import fails, as if the package were not there
+import torch, dhida_lib
+for found in pkgutil.walk_packages(dhida_lib.__path__, "dhida_lib."):
+    if not found.name.startswith(("dhida_lib.book", "dhida_lib.__main__", "dhida_lib.metrics.compiled")):
+        importlib.import_module(found.name)
+from dhida_lib.__main__ import main
+model = dhida_lib.HashNetwork.load({model!r})
+data = dhida_lib.load_dataset("fashion-mini")
+print(dhida_lib.encode(model, data.query)[:20].abs().sum().item())
+net = dhida_lib.HashNetwork("narrow-resnet", bits=8, in_channels=1)
+print(net(torch.zeros(2, 1, 28, 28)).shape[1])
+try:
+    dhida_lib.HashNetwork("resnet18")
+except ImportError as error:
+    print(error)
+sys.exit(main(["train", "--help"]))
+"""
+
+
+def test_the_base_install_is_enough_for_the_narrow_networks_and_the_shipped_model():
+    """In a fresh process that finds none of the optional packages."""
+    absent = sorted((modules_of(OPTIONAL) | set(BROUGHT)) - modules_of(BASE))
+    assert {"matplotlib", "torchvision", "timm", "faiss", "numba", "ipywidgets"} <= set(absent)
+    model = str(dhida_lib.data_path("checkpoints/fashion-mini-dhida-16/model.json"))
+    code = WITHOUT.format(absent=absent, model=model)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[:2] == ["320.0", "8"]  # 20 codes of 16 bits; 8 outputs
+    assert "pip install 'dhida-lib[imagenet]'" in done.stdout.splitlines()[2]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """The wheel as pip builds it from these files."""
+    folder = tmp_path_factory.mktemp("wheel")
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+    done = subprocess.run(build, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    [path] = folder.glob("*.whl")
+    with zipfile.ZipFile(path) as file:
+        yield file
+
+
+def test_the_wheel_is_typed_and_has_the_data(wheel):
+    names = set(wheel.namelist())
+    assert {p.relative_to(ROOT).as_posix() for p in LIBRARY} <= names
+    assert {"dhida_lib/py.typed", "dhida_lib/_data/checkpoints/fashion-mini-dhida-16/model.json"} <= names
+    assert not [name for name in names if name.startswith(("tests/", "tools/", "book/"))]
+
+
+def test_the_wheel_names_what_it_needs_and_its_extras(wheel):
+    [name] = [n for n in wheel.namelist() if n.endswith(".dist-info/METADATA")]
+    about = email.message_from_bytes(wheel.read(name))
+    assert set(about.get_all("Provides-Extra", [])) == set(EXTRAS)
+    needs = [Requirement(line) for line in about.get_all("Requires-Dist", [])]
+    for extra, wanted in {"": BASE, **EXTRAS}.items():
+        chosen = [r for r in needs if r.marker is None or r.marker.evaluate({"extra": extra})]
+        got = {str(r).split(";")[0].strip() for r in chosen}
+        assert got == {str(r) for r in [*BASE, *wanted]}, extra
 
 
 # ---- public names ----------------------------------------------------------------------------------------

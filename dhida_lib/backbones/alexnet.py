@@ -9,7 +9,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dhida_lib._validate import positive_int
-from dhida_lib.backbones.base import IMAGENET_FORM, Backbone, imagenet_file, register_backbone
+from dhida_lib.backbones.base import (
+    IMAGENET_FORM,
+    Backbone,
+    imagenet_file,
+    register_backbone,
+    torchvision_models,
+)
 
 __all__ = ["AlexNet"]
 
@@ -28,6 +34,7 @@ class AlexNet(Backbone):
     Raises:
         ValueError: for a wrong argument, or a file that is damaged or does not fit.
         FileNotFoundError: if the weights are not on disk; the message says how to get them.
+        ImportError: without torchvision.
 
     Source: Table 4; built in Chapter 4.
     """
@@ -38,16 +45,15 @@ class AlexNet(Backbone):
     form = IMAGENET_FORM
 
     def __init__(self, weights: str | Path | None = None, in_channels: int = 3) -> None:
-        from torchvision.models import AlexNet_Weights, alexnet
-
         super().__init__()
+        models = torchvision_models()
         self.in_channels = positive_int("in_channels", in_channels)
-        net = alexnet(weights=None)
+        net = models.alexnet(weights=None)
         self.features, self.classifier = net.features, net.classifier[:6]  # all but the last layer
         if in_channels != 3:
             self.features[0] = nn.Conv2d(in_channels, 64, kernel_size=11, stride=4, padding=2)
         if weights is not None:
-            path = imagenet_file(AlexNet_Weights.IMAGENET1K_V1) if weights == "imagenet" else weights
+            path = imagenet_file(models.AlexNet_Weights.IMAGENET1K_V1) if weights == "imagenet" else weights
             self._load(path, first="features.0.weight", head="classifier.6.")
 
     def stages(self) -> list[tuple[str, Callable[[Tensor], Tensor]]]:

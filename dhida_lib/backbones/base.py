@@ -22,6 +22,7 @@ __all__ = [
     "imagenet_file",
     "read_state_dict",
     "register_backbone",
+    "torchvision_models",
 ]
 
 TIMM = "timm:"
@@ -197,6 +198,15 @@ def fill(module: nn.Module, given: dict[str, Tensor], weights: str, kind: str, i
         )
     missing = {name: value for name, value in module.state_dict().items() if name not in given}
     module.load_state_dict({**missing, **given})
+
+
+def torchvision_models() -> Any:
+    """Return ``torchvision.models``, imported now; an ``ImportError`` says where it comes from."""
+    try:
+        from torchvision import models
+    except ImportError as error:
+        raise ImportError("This backbone needs torchvision: pip install 'dhida-lib[imagenet]'") from error
+    return models
 
 
 def imagenet_file(weights: Any) -> Path:

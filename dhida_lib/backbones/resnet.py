@@ -8,7 +8,13 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from dhida_lib._validate import positive_int
-from dhida_lib.backbones.base import IMAGENET_FORM, Backbone, imagenet_file, register_backbone
+from dhida_lib.backbones.base import (
+    IMAGENET_FORM,
+    Backbone,
+    imagenet_file,
+    register_backbone,
+    torchvision_models,
+)
 
 __all__ = ["ResNet18"]
 
@@ -31,6 +37,7 @@ class ResNet18(Backbone):
     Raises:
         ValueError: for a wrong argument, or a file that is damaged or does not fit.
         FileNotFoundError: if the weights are not on disk; the message says how to get them.
+        ImportError: without torchvision.
 
     Source: Table 1; built in Chapter 4.
     """
@@ -41,17 +48,16 @@ class ResNet18(Backbone):
     _STEM = "stem"
 
     def __init__(self, weights: str | Path | None = None, in_channels: int = 3) -> None:
-        from torchvision.models import ResNet18_Weights, resnet18
-
         super().__init__()
+        models = torchvision_models()
         self.in_channels = positive_int("in_channels", in_channels)
-        net = resnet18(weights=None)
+        net = models.resnet18(weights=None)
         self.conv1, self.bn1, self.relu, self.maxpool = net.conv1, net.bn1, net.relu, net.maxpool
         self.layer1, self.layer2, self.layer3, self.layer4 = net.layer1, net.layer2, net.layer3, net.layer4
         if in_channels != 3:
             self.conv1 = nn.Conv2d(in_channels, 64, kernel_size=7, stride=2, padding=3, bias=False)
         if weights is not None:
-            path = imagenet_file(ResNet18_Weights.IMAGENET1K_V1) if weights == "imagenet" else weights
+            path = imagenet_file(models.ResNet18_Weights.IMAGENET1K_V1) if weights == "imagenet" else weights
             self._load(path, first="conv1.weight", head="fc.")
 
     def stages(self) -> list[tuple[str, Callable[[Tensor], Tensor]]]:
