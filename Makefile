@@ -1,6 +1,6 @@
 # Two commands do everything: `make book` and `make test`. Both set up .venv on their first run.
 .DEFAULT_GOAL := help
-.PHONY: help book test lab lint prose sync ledger times bench checkpoint clean
+.PHONY: help book test lab lint prose sync new-chapter ledger times bench checkpoint clean
 
 PYTHON    ?= python3
 PIP_FLAGS ?=
@@ -19,7 +19,7 @@ CODE  := dhida_lib tests tools benchmarks book
 help: ## what can be made
 	@echo "The DHIDA book. First run of any target: sets up .venv (about 6 GB, some minutes)."
 	@echo
-	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## (.*)/  make \1|\2/' | awk -F'|' '{printf "%-12s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
 	@echo
 	@echo "Settings: PYTHON=$(PYTHON)  PIP_FLAGS=$(PIP_FLAGS)  WORKERS=$(WORKERS)  CELL_SECONDS=$(CELL_SECONDS)"
 
@@ -61,6 +61,9 @@ sync: $(STAMP) ## bring notebooks into their stored form (no outputs, setup cell
 	@$(BIN)/ruff format --quiet book
 	@$(BIN)/python tools/notebooks.py sync
 	@$(BIN)/python tools/ledger.py
+
+new-chapter: $(STAMP) ## begin a chapter that passes every check: make new-chapter NUMBER=20 TITLE="Codes that agree"
+	@$(BIN)/python tools/new_chapter.py $(NUMBER) "$(TITLE)"
 
 ledger: $(STAMP) ## write the ledger page, book/ledger.md, from book/ledger.toml
 	@$(BIN)/python tools/ledger.py
