@@ -36,7 +36,7 @@ book: $(STAMP) ## execute every chapter and build the site into _build/html
 
 test: $(STAMP) ## run the lints of the notebooks, the library's tests and every chapter (nbval)
 	@begin=$$(date +%s) && export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 && \
-	$(BIN)/python tools/notebooks.py check && \
+	$(BIN)/python tools/notebooks check && \
 	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadscope -m "not site" tests \
 	  --cov=dhida_lib --cov-branch --cov-report=term-missing:skip-covered --cov-fail-under=95 && \
 	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadscope --durations=10 book \
@@ -50,7 +50,7 @@ lint: $(STAMP) ## check style, types and the rules for notebooks
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/mypy
-	$(BIN)/python tools/notebooks.py check
+	$(BIN)/python tools/notebooks check
 	$(BIN)/python tools/ledger.py check
 	$(BIN)/python tools/speed.py check
 
@@ -59,7 +59,7 @@ prose: $(STAMP) ## print each chapter's words a sentence and its share of short 
 
 sync: $(STAMP) ## bring notebooks into their stored form (no outputs, setup cell, badges, folding), write the ledger
 	@$(BIN)/ruff format --quiet book
-	@$(BIN)/python tools/notebooks.py sync
+	@$(BIN)/python tools/notebooks sync
 	@$(BIN)/python tools/ledger.py
 
 new-chapter: $(STAMP) ## begin a chapter that passes every check: make new-chapter NUMBER=20 TITLE="Codes that agree"
@@ -69,7 +69,7 @@ ledger: $(STAMP) ## write the ledger page, book/ledger.md, from book/ledger.toml
 	@$(BIN)/python tools/ledger.py
 
 times: $(STAMP) ## measure every chapter's run time and write it into the chapter
-	@$(BIN)/python tools/notebooks.py time
+	@$(BIN)/python tools/notebooks time
 
 bench: $(STAMP) ## measure speed beside peers (quiet machine!), write data/records/bench.json and its page
 	@$(BIN)/python -m benchmarks

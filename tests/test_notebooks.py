@@ -93,7 +93,7 @@ def chapter() -> nbformat.NotebookNode:
 @pytest.fixture
 def house(tmp_path, monkeypatch):
     """A house with one synced chapter that keeps every rule, and no chapter that is let off one."""
-    monkeypatch.setattr(notebooks, "OPEN_FIGURES", set())
+    monkeypatch.setattr(notebooks.rules.figures, "OPEN_FIGURES", set())
     (tmp_path / "book").mkdir()
     runtimes = {NAME: {"seconds": 12.3, "machine": "2 CPU cores", "date": "2026-01-02"}}
     made = notebooks.House(tmp_path, "https://github.com/SOME/where", "main", runtimes)
@@ -332,7 +332,7 @@ def test_open_figures_are_let_pass_in_chapters_not_revised_yet(house, monkeypatc
     add(code('fig = plots.curve(x)\nplots.show(fig, alt="A line that rises from one to two.")'))(nb)
     path.write_text(json.dumps(nb), encoding="utf-8")
     assert "folded-figures" in findings(house)
-    monkeypatch.setattr(notebooks, "OPEN_FIGURES", {7})
+    monkeypatch.setattr(notebooks.rules.figures, "OPEN_FIGURES", {7})
     assert "folded-figures" not in findings(house)
 
 
@@ -545,7 +545,7 @@ def test_what_can_run_again_is_left_alone(house):
         code("x, y, n = 1, 2, 3\nz = f(y)"),
     ]
     chapter = notebooks.Chapter(path, nb, house)
-    assert list(notebooks.run_again(chapter)) == []
+    assert list(notebooks.rules.cells.run_again(chapter)) == []
 
 
 def test_a_failing_chapter_turns_make_test_red(tmp_path):
