@@ -295,6 +295,10 @@ class RunConfig(_Part):
         """See the class."""
         if self.training.cache_maps and self.network.frozen is None:
             raise bad("cache_maps", True, "False where nothing is frozen: set `frozen` too")
+        if self.training.cache_maps and self.training.augment != "none":
+            raise bad(
+                "augment", self.training.augment, "'none' with `cache_maps`: a changed image has another map"
+            )
 
     def change(self, **values: Any) -> RunConfig:
         """A copy with other values.

@@ -69,7 +69,14 @@ class MapSplit:
 
         Returns:
             Maps (float16, B×C×h×w) and labels.
+
+        Raises:
+            ValueError: if images are to be changed.
         """
+        if flips is not None or corners is not None:
+            raise bad(
+                "augment", "a change of the images", "'none' with cached maps, which are of whole images"
+            )
         at = torch.as_tensor(indices)
         first = self.files[0]
         maps = torch.empty(len(at), *first.shape[1:], dtype=first.dtype)

@@ -17,7 +17,7 @@ from dhida_lib.losses import LOSSES, HashLoss, build_loss
 from dhida_lib.metrics import evaluate
 from dhida_lib.models import HashNetwork, Head
 from dhida_lib.records import Record, as_recorded, machine
-from dhida_lib.training import Callback, outputs, seed_everything, train
+from dhida_lib.training import Callback, outputs, pick_device, seed_everything, train
 
 __all__ = ["PROFILES", "RunConfig", "build", "hold_out", "measure", "run"]
 
@@ -157,17 +157,18 @@ def run(
 
     _distributed.begin()
     data, model, loss = build(config, root)
-    settings = as_recorded(config)
+    settings, protocol = as_recorded(config), data.protocol_record()
     parts = {part: values for part, values in settings.items() if part != "training"}
-    about = {**parts, "protocol": data.protocol_record()}
+    about = {**parts, "protocol": protocol}
     network: HashNetwork | Head = model
     if config.training.cache_maps:
+        model.to(pick_device(config.training.device))
         network, data = with_maps(model, data)
     history = train(network, loss, data.train, config.training, callbacks, folder, about)
     metrics = measure(network, data)
     record = Record(
         config=settings,
-        protocol=data.protocol_record(),
+        protocol=protocol,
         metrics=metrics,
         history=history.epochs,
         seconds=round(history.seconds, 2),

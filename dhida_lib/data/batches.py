@@ -118,9 +118,6 @@ def _walk(
     device: torch.device | None,
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     order = torch.randperm(len(split), generator=generator) if shuffle else torch.arange(len(split))
-    shift = (
-        round(_SHIFT * split.image_size / split.pixels.shape[-1]) or 1
-    )  # the same share of a resized image
     rank, world = share
     for whole in order.split(batch_size):
         if len(whole) < batch_size and not last:
@@ -133,5 +130,6 @@ def _walk(
         flips = None if augment == "none" else torch.rand(len(index), generator=generator) < 0.5  # B
         images, labels = split.batch(index, corners, device, flips)
         if augment == "flip-shift":
+            shift = round(_SHIFT * split.image_size / split.pixels.shape[-1]) or 1  # of a resized image
             images = random_shift(images, shift, generator, split.background)
         yield images, labels, index.to(labels.device)
