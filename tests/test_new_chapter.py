@@ -34,7 +34,7 @@ def call(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_rules_for_notebooks_hold(copy):
-    done = call(copy, "tools/notebooks.py", "check")
+    done = call(copy, "tools/notebooks", "check")
     assert done.returncode == 0
     assert "0 findings" in done.stdout
     toc = (copy / "_toc.yml").read_text()

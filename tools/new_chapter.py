@@ -371,7 +371,7 @@ def main() -> int:
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2
-    tool = [sys.executable, str(ROOT / "tools" / "notebooks.py")]
+    tool = [sys.executable, str(ROOT / "tools" / "notebooks")]
     for command in ("sync", "time"):
         subprocess.run([*tool, command, str(path)], check=True)
     return 0

@@ -1,5 +1,5 @@
-"""What `check` forbids. Each rule is one small function marked `@rule`, which yields (cell index or None, what
-is wrong); tests/test_notebooks.py shows for each of them a chapter that breaks it.
+"""What `check` forbids. Each rule is one small function marked `@rule` that yields (cell index or None,
+what is wrong); tests/test_notebooks.py shows for each of them a chapter that breaks it.
 """
 
 from __future__ import annotations
