@@ -1,10 +1,20 @@
 """Deep hashing for image retrieval: the finished and tested pieces of the DHIDA book.
 
-The modules follow the paper, one idea each: `quantization` (Eq. 1, 2, 15), `attention` (Eq. 3–8),
-`backbones` and `models` (Table 1, Eq. 14), `losses` (Eq. 9–13), `data` (§4.1), `metrics` (§4.2),
-`training` (Algorithm 1) and `callbacks` (what watches it), `runs` and `records` (what was measured, and
-how), `experiments` (Tables 3 and 4), `search`, `store` and `photos` (codes in use; they need FAISS or
-LanceDB), `book` (what only the chapters need). The names below are the ones that most readers need.
+A network is trained and measured, saved, and asked for the codes of files:
+
+    model, record = run(PROFILES["fast"])
+    model.save("first")
+    model = HashNetwork.load("first.json")
+    codes = model.codes(model.preprocess(["a.png", "b.png"]))
+
+`train`, `encode` and `RetrievalData` do the same with images, data sets and networks of your own (README).
+
+The rooms, from the ground up: `quantization` (Eq. 1, 2, 15), `attention` (Eq. 3–8), `backbones` and `models`
+(Table 1, Eq. 14; a saved model knows what its images go through), `metrics` (§4.2), `data` (§4.1; its
+`sources` hold a data set each), `losses` (Eq. 9–13 and other methods, a file each), `config` (every setting),
+`training` (Algorithm 1), `runs` and `records` (a whole run, and what it gave), `search` (codes in use),
+`experiments` (Tables 3 and 4), `testing` (checks for classes of your own, which `register_loss`,
+`register_dataset` and `register_backbone` make known), `book` (what only the chapters need).
 
 A name is imported when it is first used: ``import dhida_lib`` loads torch, and nothing for drawing, searching
 or notebooks.

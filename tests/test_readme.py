@@ -4,11 +4,14 @@ import os
 import re
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+
+import dhida_lib
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -35,6 +38,7 @@ assert codes.shape == (2, 16) and set(codes.unique().tolist()) <= {-1.0, 1.0}
 assert torch.equal(codes, encode(model, data.query)[:2]), "files give the codes of the split"
 assert [len(found.ids) for found in nearest] == [5, 5]
 """
+FROM_LIBRARY = "from dhida_lib import *\n"
 
 
 def fences(language: str) -> list[str]:
@@ -54,7 +58,9 @@ def test_the_python_snippets_run(tmp_path):
     for shown, small in SMALLER.items():
         assert shown in code
         code = code.replace(shown, small)
-    run(tmp_path, [sys.executable, "-c", GIVEN + code + SHOWN])
+    (same,) = re.findall(r"(?:^    .+\n)+", dhida_lib.__doc__, re.M)  # the library's own few lines
+    same = textwrap.dedent(same).replace('PROFILES["fast"]', "config")
+    run(tmp_path, [sys.executable, "-c", GIVEN + code + SHOWN + FROM_LIBRARY + same])
 
 
 def test_the_commands_take_a_folder_of_photographs_to_its_neighbours(tmp_path):
