@@ -69,7 +69,7 @@ def test_a_loss_is_one_short_file(tmp_path):
 
 def test_a_data_set_is_one_file(tmp_path):
     said = follow("A data set", tmp_path)
-    assert "stripes: read, split by seed" in said
+    assert "Stripes: read, split by seed" in said
     assert "stripes, protocol 'drawn'" in said
     assert len(list((tmp_path / "mine" / "stripes").glob("*.json"))) == 1
 
