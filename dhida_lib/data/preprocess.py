@@ -114,7 +114,7 @@ class Preprocess:
 
         Args:
             image: a file's path, a PIL image, an array H×W or H×W×3 or a tensor C×H×W. Numbers are bytes
-                (uint8), 16-bit integers, or floating from 0 to 1.
+                (uint8), uint16, or floating from 0 to 1.
 
         Returns:
             Bytes (uint8, C×stored×stored): the shorter side becomes ``stored``, the middle is kept; colour
@@ -213,11 +213,22 @@ def _picture(image: Any) -> Image.Image:
         image = image[..., 0]
     if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3) or 0 in image.shape:
         raise bad("image", f"shape {image.shape}", need)
-    return Image.fromarray(_bytes(image))
+    return Image.fromarray(as_bytes(image, "image"))
 
 
-def _bytes(x: NDArray[Any]) -> NDArray[np.uint8]:
-    """Bytes of any scale that says itself what white is."""
+def as_bytes(x: NDArray[Any], name: str) -> NDArray[np.uint8]:
+    """Numbers of a scale that says itself what white is, as bytes.
+
+    Args:
+        x: bytes (uint8), uint16, or floating numbers from 0 to 1; any shape.
+        name: the argument's name for the error message.
+
+    Returns:
+        Bytes of the same shape.
+
+    Raises:
+        ValueError: if the numbers are others.
+    """
     if x.dtype == np.uint8:
         return np.ascontiguousarray(x)
     if x.dtype == np.uint16:
@@ -225,7 +236,7 @@ def _bytes(x: NDArray[Any]) -> NDArray[np.uint8]:
     if x.dtype.kind == "f" and np.isfinite(x).all() and x.min() >= 0 and x.max() <= 1:
         return (x * 255).round().astype(np.uint8)
     what = f"{x.dtype} from {x.min()} to {x.max()}" if x.dtype.kind in "iuf" else str(x.dtype)
-    raise bad("image", what, "bytes (uint8), uint16, or floating numbers from 0 to 1")
+    raise bad(name, what, "bytes (uint8), uint16, or floating numbers from 0 to 1")
 
 
 @lru_cache(maxsize=32)

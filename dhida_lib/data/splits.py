@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from dhida_lib._validate import bad, instance, tensor
-from dhida_lib.data.preprocess import Preprocess
+from dhida_lib.data.preprocess import Preprocess, as_bytes
 from dhida_lib.data.protocols import Protocol, class_ids, split_rows
 from dhida_lib.labels import as_labels
 
@@ -285,7 +285,7 @@ class RetrievalData:
 
         Args:
             query: images and labels of the queries. Images are an array n×H×W or n×H×W×C or a tensor
-                n×C×H×W, with C = 1 or 3, of bytes (uint8), 16-bit integers, or floating numbers from 0 to 1.
+                n×C×H×W, with C = 1 or 3, of bytes (uint8), uint16, or floating numbers from 0 to 1.
                 Labels are class ids (n,) or multi-hot rows (n×c).
             train: those of the training images.
             database: those of the images that are searched.
@@ -306,14 +306,16 @@ class RetrievalData:
         """
         given = {"query": query, "train": train, "database": database}
         pictures = {part: _pictures(part, pair) for part, pair in given.items()}
-        form = preprocess or _own_form(pictures["train"])
-        labels = {part: as_labels(pair[1], f"{part} labels") for part, pair in given.items()}
-        splits = {part: _split_of(part, x, labels[part], form) for part, x in pictures.items()}
-        names = tuple(class_names) if class_names else _numbers(labels)
-        protocol = Protocol(
-            "given", 1, None, True, map_k, "Split by whoever gave the arrays.", official_split=True
-        )
-        protocol = replace(protocol, train_per_class=1, database_includes_train=database_includes_train)
+        labels = {part: _labels(part, pair[1], len(pictures[part])) for part, pair in given.items()}
+        names = _class_names(labels, class_names)
+        form = _own_form(pictures["train"]) if preprocess is None else preprocess
+        instance("preprocess", form, Preprocess, "a Preprocess")
+        splits = {
+            part: Split(_stored(x, form), labels[part], torch.arange(len(x)), form)
+            for part, x in pictures.items()
+        }
+        text = "Split by whoever gave the arrays."
+        protocol = Protocol("given", 1, 1, database_includes_train, map_k, text, official_split=True)
         return cls(name, protocol, 0, names, source="arrays", **splits)
 
     @classmethod
@@ -387,51 +389,61 @@ class RetrievalData:
         }
 
 
-def _pictures(part: str, pair: Any) -> Tensor | NDArray[Any]:
-    """The images of one part, as they were given."""
+def _pictures(part: str, pair: Any) -> NDArray[np.uint8]:
+    """The images of one part as bytes n×H×W×C, whatever form they came in."""
     if not isinstance(pair, (tuple, list)) or len(pair) != 2:
         raise bad(part, type(pair).__name__, "a pair of images and labels")
     x = pair[0]
-    if not isinstance(x, (Tensor, np.ndarray)) or x.ndim not in (3, 4) or 0 in x.shape:
-        got = f"shape {tuple(x.shape)}" if isinstance(x, (Tensor, np.ndarray)) else type(x).__name__
-        raise bad(part, got, "images n×H×W, n×H×W×C (an array) or n×C×H×W (a tensor)")
-    return x
+    need = "images n×H×W, n×H×W×C (an array) or n×C×H×W (a tensor) with C = 1 or 3"
+    if not isinstance(x, (Tensor, np.ndarray)):
+        raise bad(part, type(x).__name__, need)
+    got = f"shape {tuple(x.shape)}"
+    if isinstance(x, Tensor):
+        x = x.detach().cpu().numpy()
+        x = x.transpose(0, 2, 3, 1) if x.ndim == 4 else x
+    x = x[..., None] if x.ndim == 3 else x
+    if x.ndim != 4 or 0 in x.shape or x.shape[3] not in (1, 3):
+        raise bad(part, got, need)
+    return as_bytes(x, part)
 
 
-def _own_form(x: Tensor | NDArray[Any]) -> Preprocess:
+def _labels(part: str, labels: Any, images: int) -> Tensor:
+    """The labels of one part, as many as its images."""
+    y = as_labels(labels, f"{part} labels")
+    if len(y) != images:
+        raise bad(part, f"{images} images and {len(y)} labels", "one label for each image")
+    if y.ndim == 1 and int(y.min()) < 0:
+        raise bad(f"{part} labels", int(y.min()), "class ids ≥ 0")
+    return y
+
+
+def _class_names(labels: dict[str, Tensor], names: Sequence[str] | None) -> tuple[str, ...]:
+    """Names for all classes, after a look whether the parts' labels have one form."""
+    form = labels["train"].shape[1:]
+    for part, y in labels.items():
+        if y.shape[1:] != form:
+            raise bad(f"{part} labels", f"shape {tuple(y.shape)}", "of the form of the training images'")
+    count = form[0] if form else 1 + max(int(y.max()) for y in labels.values())
+    if names is None:
+        return tuple(map(str, range(count)))
+    if len(names) < count or (form and len(names) != count):
+        raise bad("class_names", f"{len(names)}", f"{count} names" + " or more" * (not form))
+    return tuple(names)
+
+
+def _own_form(x: NDArray[np.uint8]) -> Preprocess:
     """Squares of the images' shorter side, normalised by their own mean and standard deviation."""
-    first = np.asarray(x[0])
-    sides = first.shape[-2:] if isinstance(x, Tensor) else first.shape[:2]
-    colours = (len(first) if isinstance(x, Tensor) else first.shape[2]) if first.ndim == 3 else 1
-    plain = Preprocess(channels=colours, side=min(sides))
+    plain = Preprocess(channels=x.shape[3], side=min(x.shape[1:3]))
     pixels = _stored(x, plain).float() / 255
     mean, std = pixels.mean(dim=(0, 2, 3)), pixels.std(dim=(0, 2, 3)).clamp_min(1e-3)
     return replace(plain, mean=tuple(mean.tolist()), std=tuple(std.tolist()))
 
 
-def _stored(x: Tensor | NDArray[Any], form: Preprocess) -> Tensor:
-    """Images as bytes of the side at which they are kept (uint8, n×C×H×W)."""
-    whole = torch.as_tensor(x) if x.dtype in (torch.uint8, np.uint8) else None
-    if whole is not None and whole.ndim == 4 and not isinstance(x, Tensor):
-        whole = whole.permute(0, 3, 1, 2)
-    elif whole is not None and whole.ndim == 3:
-        whole = whole[:, None]
-    if whole is not None and tuple(whole.shape[1:]) == (form.channels, form.kept, form.kept):
-        return whole.contiguous()
+def _stored(x: NDArray[np.uint8], form: Preprocess) -> Tensor:
+    """Images (n×H×W×C) as bytes of the side at which they are kept (n×C×side×side)."""
+    if x.shape[1:] == (form.kept, form.kept, form.channels):
+        return torch.from_numpy(np.array(x.transpose(0, 3, 1, 2)))
     return torch.stack([form.pixels(image) for image in x])
-
-
-def _split_of(part: str, x: Tensor | NDArray[Any], labels: Tensor, form: Preprocess) -> Split:
-    if len(labels) != len(x):
-        raise bad(part, f"{len(x)} images and {len(labels)} labels", "one label for each image")
-    return Split(_stored(x, form), labels, torch.arange(len(labels)), form)
-
-
-def _numbers(labels: dict[str, Tensor]) -> tuple[str, ...]:
-    """Names for classes that have none."""
-    first = labels["train"]
-    count = first.shape[1] if first.ndim == 2 else 1 + max(int(y.max()) for y in labels.values())
-    return tuple(str(i) for i in range(count))
 
 
 def assemble(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 from dhida_lib import _distributed
 from dhida_lib._validate import bad, positive_int
 from dhida_lib.codes import to_codes
+from dhida_lib.training.feeds import image_of
 
 __all__ = ["encode", "outputs"]
 
@@ -43,10 +45,10 @@ def outputs(model: nn.Module, data: Any, batch_size: int | None = None) -> Tenso
     try:
         with torch.inference_mode():
             if isinstance(data, DataLoader):
-                parts = [model(_images(batch).to(device)).float() for batch in data]
+                parts = [model(image_of(batch).to(device)).float() for batch in data]
                 u = torch.cat(parts).cpu()  # n×K; every process reads the whole loader
             else:
-                n = len(data)
+                n = _length(data)
                 own = torch.arange(n).tensor_split(_distributed.world())[_distributed.rank()]
                 parts = [model(x).float() for x in _batches(data, own, size, device)]
                 u = _distributed.everyone(torch.cat(parts), n).cpu()  # n×K
@@ -84,13 +86,13 @@ def _batches(data: Any, own: Tensor, size: int, device: torch.device) -> Iterato
             yield data[at.to(data.device)].to(device)
         elif hasattr(data, "batch"):
             yield data.batch(at, device=device)[0]
-        elif isinstance(data, Dataset):
-            yield default_collate([_images(data[int(i)]) for i in at]).to(device)
         else:
-            need = "a Split, a tensor of images, a Dataset, or a DataLoader"
-            raise bad("data", type(data).__name__, need)
+            yield default_collate([image_of(data[int(i)]) for i in at]).to(device)
 
 
-def _images(item: Any) -> Any:
-    """The image of an item, or the images of a batch, without labels."""
-    return item[0] if isinstance(item, (tuple, list)) else item
+def _length(data: Any) -> int:
+    """How many images there are, if these are images."""
+    if isinstance(data, (Tensor, Dataset)) or hasattr(data, "batch"):
+        with suppress(TypeError):  # a stream has no length
+            return len(data)
+    raise bad("data", type(data).__name__, "a Split, a tensor of images, a Dataset, or a DataLoader")

@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, default_collate
@@ -20,9 +21,10 @@ from dhida_lib.config import TrainConfig
 from dhida_lib.data import Split, batches
 from dhida_lib.training.devices import on_device
 
-__all__ = ["Batch", "Feed", "as_feed"]
+__all__ = ["Batch", "Feed", "as_feed", "image_of"]
 
 Augment = Callable[[Tensor], Tensor]
+_CHANGE = "a function of one image (C×H×W) that returns one"
 
 
 class Batch(NamedTuple):
@@ -65,6 +67,22 @@ class Feed:
         """The batches of one epoch, in an order that the generator decides."""
         return self._walk(generator, not self.short)
 
+    def augmented(self, augment: Augment) -> None:
+        """From now on, change every image by a function of one (C×H×W)."""
+        if not callable(augment):
+            raise bad("augment", augment, _CHANGE)
+        plain = self._walk
+
+        def walk(generator: torch.Generator, last: bool) -> Iterator[Batch]:
+            for batch in plain(generator, last):
+                images = [augment(image) for image in batch.images]
+                odd = next((x for x in images if not isinstance(x, Tensor)), None)
+                if odd is not None:
+                    raise bad("augment", type(odd).__name__, _CHANGE)
+                yield batch._replace(images=torch.stack(images))
+
+        self._walk = walk
+
 
 def as_feed(data: Any, config: TrainConfig, device: torch.device, augment: Augment | None = None) -> Feed:
     """Make a feed of what `train` was given.
@@ -81,6 +99,8 @@ def as_feed(data: Any, config: TrainConfig, device: torch.device, augment: Augme
     Raises:
         ValueError: if it is something else, or a setting does not go with it.
     """
+    if config.data_on_device and not hasattr(data, "batch"):
+        raise bad("data_on_device", True, "False with a Dataset or a DataLoader: only a Split lies in memory")
     if isinstance(data, DataLoader):
         feed = _of_loader(data, config)
     elif hasattr(data, "batch") and hasattr(data, "labels"):
@@ -89,15 +109,8 @@ def as_feed(data: Any, config: TrainConfig, device: torch.device, augment: Augme
         feed = _of_dataset(data, config)
     else:
         raise bad("data", type(data).__name__, "a Split, a Dataset of (image, label), or a DataLoader")
-    if augment is None:
-        return feed
-    plain = feed._walk
-
-    def changed(generator: torch.Generator, last: bool) -> Iterator[Batch]:
-        for batch in plain(generator, last):
-            yield batch._replace(images=torch.stack([augment(image) for image in batch.images]))
-
-    feed._walk = changed
+    if augment is not None:
+        feed.augmented(augment)
     return feed
 
 
@@ -166,12 +179,19 @@ def _of_loader(loader: DataLoader[Any], config: TrainConfig) -> Feed:
         num_workers=loader.num_workers,
         collate_fn=_Collate(collate),
         pin_memory=loader.pin_memory,
+        timeout=loader.timeout,
         worker_init_fn=loader.worker_init_fn,
+        multiprocessing_context=loader.multiprocessing_context,
+        prefetch_factor=loader.prefetch_factor,
     )
+    samplers = (loader.batch_sampler, getattr(loader.batch_sampler, "sampler", None))
+    drawn = {g: g.initial_seed() for s in samplers if (g := getattr(s, "generator", None)) is not None}
     size = loader.batch_size or math.ceil(len(loader.dataset) / steps)  # type: ignore[arg-type]
     images = min(steps * size, len(loader.dataset))  # type: ignore[arg-type]
 
     def walk(generator: torch.Generator, last: bool) -> Iterator[Batch]:
+        for own, seed in drawn.items():  # its order too follows from the epoch, so that a run can go on
+            own.manual_seed((seed + generator.initial_seed()) % 2**63)
         for (x, y), index in numbered:
             if last or len(index) == size:
                 yield Batch(x, y, index, len(index))
@@ -193,7 +213,26 @@ def _pair(item: Any) -> tuple[Any, Any]:
     """An item as (image, label); what stands behind these two is left out."""
     if not isinstance(item, (tuple, list)) or len(item) < 2:
         raise bad("data", f"items of type {type(item).__name__}", "pairs of image and label")
-    return item[0], item[1]
+    return image_of(item), item[1]
+
+
+def image_of(item: Any) -> Any:
+    """The image of an item, or the images of a batch, without labels.
+
+    Args:
+        item: an image, or a tuple that begins with it.
+
+    Returns:
+        A tensor or an array.
+
+    Raises:
+        ValueError: if it is something else.
+    """
+    image = item[0] if isinstance(item, (tuple, list)) and len(item) else item
+    if not isinstance(image, (Tensor, np.ndarray)):
+        need = "images as tensors C×H×W: a transform such as `model.preprocess` makes them"
+        raise bad("data", type(image).__name__, need)
+    return image
 
 
 def _no_named_augment(config: TrainConfig) -> None:

@@ -77,7 +77,7 @@ def train(
     loss.to(device).train()
     feed = as_feed(data, config, device, augment)
     updates = build_optimizer(model, config, optimizer)
-    run = {**{k: v for k, v in asdict(config).items() if k != "device"}, **(about or {})}
+    run = _identity(config, about, optimizer, augment)
     history = _resumed(folder, run, model, loss, updates)
     step = _Step(model, network, loss, updates, config, device, feed)
     for epoch in range(len(history.epochs), config.epochs):
@@ -93,6 +93,22 @@ def train(
                 state = {"run": run, "history": history.epochs}
                 resume.save_state(folder, model, loss, updates, epoch + 1, state)
     return history
+
+
+def _identity(
+    config: TrainConfig, about: dict[str, Any] | None, optimizer: Factory | None, augment: Augment | None
+) -> dict[str, Any]:
+    """What makes this run another one than the next: settings, and what stands in their place."""
+    run = {k: v for k, v in asdict(config).items() if k != "device"}
+    if optimizer is not None:
+        run["optimizer"] = _name(optimizer)
+    if augment is not None:
+        run["augment"] = f"{config.augment}, {_name(augment)}"
+    return {**run, **(about or {})}
+
+
+def _name(thing: object) -> str:
+    return str(getattr(thing, "__qualname__", type(thing).__qualname__))
 
 
 def _resumed(

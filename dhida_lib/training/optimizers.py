@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from dhida_lib._validate import choice, positive_int
+from dhida_lib._validate import bad, choice, positive_int
 from dhida_lib.config import TrainConfig
 
 __all__ = ["OPTIMIZERS", "build_optimizer", "learning_rate", "set_rate"]
@@ -40,27 +40,37 @@ def build_optimizer(
         The optimizer. Every group has ``scale``, which `set_rate` heeds.
 
     Raises:
-        ValueError: if the name is unknown, or nothing learns.
+        ValueError: if the name is unknown, nothing learns, or there is no backbone to have a rate of its own.
 
     Source: §4.2; built in Chapter 11.
     """
     choice("optimizer", config.optimizer, OPTIMIZERS)
     learns = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    if config.backbone_rate != 1 and not any(_of_backbone(name) for name, _ in model.named_parameters()):
+        raise bad("backbone_rate", config.backbone_rate, "1 for a network without `backbone`")
     if config.backbone_rate == 1:
         groups = [{"params": [p for _, p in learns], "scale": 1.0}]
     else:
-        inside = [p for name, p in learns if "backbone." in name]
-        rest = [p for name, p in learns if "backbone." not in name]
+        inside = [p for name, p in learns if _of_backbone(name)]
+        rest = [p for name, p in learns if not _of_backbone(name)]
         groups = [{"params": rest, "scale": 1.0}, {"params": inside, "scale": config.backbone_rate}]
     groups = [g for g in groups if g["params"]]
     if not groups:
         raise ValueError("Nothing in this network learns: all its parameters are frozen.")
     if factory is not None:
         made = factory(groups)
+        if not isinstance(made, torch.optim.Optimizer):
+            need = "a function from parameter groups to an optimizer of torch"
+            raise bad("optimizer", type(made).__name__, need)
         for group in made.param_groups:
             group.setdefault("scale", 1.0)
         return made
     return OPTIMIZERS[config.optimizer](groups, lr=config.lr, weight_decay=config.weight_decay)
+
+
+def _of_backbone(name: str) -> bool:
+    """Does this parameter's name say that it belongs to the backbone?"""
+    return "backbone" in name.split(".")
 
 
 def learning_rate(config: TrainConfig, step: int, steps_per_epoch: int) -> float:
