@@ -257,16 +257,7 @@ class HashNetwork(nn.Module):
         Raises:
             ValueError: if a weight is not a finite number.
         """
-        if (name := _tensors.not_finite(self)) is not None:
-            raise bad("model", f"{name} with NaN or infinity", "a network of finite weights")
-        content = {
-            "model": self.config,
-            "preprocess": None if self.preprocess is None else self.preprocess.as_dict(),
-            "class_names": None if self.class_names is None else list(self.class_names),
-            "about": {**self.about, **about},
-        }
-        card, tensors = _tensors.card_path(path), _tensors.plain(self.state_dict())
-        return _tensors.write(card, f"{card.stem}.safetensors", lambda p: save_file(tensors, str(p)), content)
+        return save_model(self, path, about)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], backbone: nn.Module | None = None) -> HashNetwork:
@@ -338,7 +329,7 @@ def save_model(model: HashNetwork, path: str | os.PathLike[str], about: dict[str
     Args:
         model: the network.
         path: where to.
-        about: what else to say of it (JSON-able).
+        about: what else to say of it (JSON-able); it is added to the network's own `about`.
 
     Returns:
         The JSON file's path.
@@ -346,7 +337,16 @@ def save_model(model: HashNetwork, path: str | os.PathLike[str], about: dict[str
     Raises:
         ValueError: if a weight is not a finite number.
     """
-    return model.save(path, **(about or {}))
+    if (name := _tensors.not_finite(model)) is not None:
+        raise bad("model", f"{name} with NaN or infinity", "a network of finite weights")
+    content = {
+        "model": model.config,
+        "preprocess": None if model.preprocess is None else model.preprocess.as_dict(),
+        "class_names": None if model.class_names is None else list(model.class_names),
+        "about": {**model.about, **(about or {})},
+    }
+    card, tensors = _tensors.card_path(path), _tensors.plain(model.state_dict())
+    return _tensors.write(card, f"{card.stem}.safetensors", lambda p: save_file(tensors, str(p)), content)
 
 
 def load_model(path: str | os.PathLike[str]) -> tuple[HashNetwork, dict[str, Any]]:

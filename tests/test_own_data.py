@@ -446,7 +446,7 @@ def test_a_state_of_another_optimizer_or_augment_is_refused(split, tmp_path):
     trained(split, **again, optimizer=torch.optim.Adagrad, augment=torch.clone)
     with pytest.raises(ValueError, match=r"holds another run's state .*optimizer was 'Adagrad', is now 'rms"):
         trained(split, **again, augment=torch.clone)
-    with pytest.raises(ValueError, match="augment was 'none, .*clone', is now 'none'"):
+    with pytest.raises(ValueError, match=r"augment was 'none, .*clone', is now 'none'"):
         trained(split, **again, optimizer=torch.optim.Adagrad)
 
 

@@ -353,7 +353,7 @@ def test_wrong_arguments_are_named(tmp_path):
     for name, call in {
         "seed": lambda: training.seed_everything("7"),
         "batch_size": lambda: outputs(model, data.query.take(3), 0),
-        "steps_per_epoch": lambda: learning_rate(TINY.train, 0, 0),
+        "steps_per_epoch": lambda: learning_rate(TINY.training, 0, 0),
         "codes": lambda: training.bit_balance(torch.ones(3)),
         "config": lambda: train(model, loss, data.train, TINY),
     }.items():
