@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import tomllib
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Union, get_args, get_origin, get_type_hints
@@ -26,6 +26,7 @@ __all__ = [
     "NetworkConfig",
     "RunConfig",
     "TrainConfig",
+    "kinds_of",
     "named_device",
     "nested",
 ]
@@ -35,7 +36,9 @@ EARLIER = {"train": "training", "loss_options": "options"}
 
 
 class _Part:
-    """What every part of a configuration does when it is built: look at the type of each value."""
+    """What every part of a configuration does when it is built: look at the type of each value, and whether
+    it is one that can be chosen.
+    """
 
     _hints: ClassVar[dict[type, dict[str, Any]]] = {}
 
@@ -45,16 +48,36 @@ class _Part:
         for f in fields(self):  # type: ignore[arg-type]
             value = _fitting(f.name, getattr(self, f.name), hints[f.name])
             object.__setattr__(self, f.name, value)
+        for name, names in self.choices().items():
+            if (value := getattr(self, name)) is not None:
+                choice(name, value, names)
         self.check()
+
+    @classmethod
+    def choices(cls) -> dict[str, Iterable[str]]:
+        """Setting → the names that it can have, for the settings that are such a choice."""
+        return {}
 
     def check(self) -> None:
         """Raise ``ValueError`` if values of the right types are wrong all the same."""
 
 
+def kinds_of(hint: Any) -> list[Any]:
+    """The types that a setting can have.
+
+    Args:
+        hint: its annotation, such as ``str | None``.
+
+    Returns:
+        The types, such as ``str`` and ``NoneType``; of ``dict[str, Any]`` it is ``dict``.
+    """
+    union = get_origin(hint) in (Union, types.UnionType)
+    return [get_origin(kind) or kind for kind in (get_args(hint) if union else [hint])]
+
+
 def _fitting(name: str, value: Any, hint: Any) -> Any:
     """The value if it is of the type that the field has, else a ``ValueError`` that names the setting."""
-    union = get_origin(hint) in (Union, types.UnionType)
-    kinds = [get_origin(kind) or kind for kind in (get_args(hint) if union else [hint])]
+    kinds = kinds_of(hint)
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if float in kinds and number:
         return _float(name, value)
@@ -83,7 +106,8 @@ class DataConfig(_Part):
         folder: class folders of your own; with it the data set is ``"folder"``. A record keeps its last part.
         protocol: name of the data set's protocol; None takes its first.
         split_seed: seed of the split.
-        image_size: side in pixels to which images are resized when read; None keeps the data set's.
+        image_size: side in pixels to which images are resized when read; None takes the data set's, or with
+            weights from ImageNet the one that these were made for.
         held_out: share of the training images cut off for validation, 0 ≤ held_out < 1; 0 measures on the
             queries.
 
@@ -100,15 +124,21 @@ class DataConfig(_Part):
     image_size: int | None = None
     held_out: float = 0.0
 
+    @classmethod
+    def choices(cls) -> dict[str, Iterable[str]]:
+        """See the base class."""
+        from dhida_lib.data import DATASETS
+
+        return {"dataset": DATASETS}
+
     def check(self) -> None:
         """See the class."""
         from dhida_lib.data import DATASETS
 
         if self.folder is not None:
             object.__setattr__(self, "dataset", "folder")
-        source = DATASETS.find(self.dataset, "dataset")
         if self.protocol is not None:
-            source.protocol(self.protocol)
+            DATASETS[self.dataset].protocol(self.protocol)
         seed_int("split_seed", self.split_seed)
         if self.image_size is not None:
             positive_int("image_size", self.image_size)
@@ -122,7 +152,8 @@ class NetworkConfig(_Part):
 
     Args:
         bits: K, the length of the code.
-        backbone: name of the backbone; ``"timm:NAME"`` takes one of timm's.
+        backbone: name of the backbone, such as ``"resnet18"`` or ``"efficientnet-lite0"``; ``"timm:NAME"``
+            takes one of timm's.
         attention: attention between the backbone's last map and pooling.
         weights: start of the backbone: None (random), ``"imagenet"``, or a file, which a record names by its
             hash.
@@ -150,17 +181,21 @@ class NetworkConfig(_Part):
     frozen: str | None = None
     neck: int | None = None
 
+    @classmethod
+    def choices(cls) -> dict[str, Iterable[str]]:
+        """See the base class."""
+        from dhida_lib.attention import ATTENTIONS
+
+        return {"attention": ATTENTIONS, "reduce": ("column", "row"), "fusion": ("sum", "mean")}
+
     def check(self) -> None:
         """See the class."""
-        from dhida_lib.attention import ATTENTIONS, build_attention
+        from dhida_lib.attention import build_attention
         from dhida_lib.backbones import known_backbone
 
         positive_int("bits", self.bits)
         known_backbone(self.backbone)
-        choice("attention", self.attention, ATTENTIONS)
         positive("init_std", self.init_std)
-        choice("reduce", self.reduce, ("column", "row"))
-        choice("fusion", self.fusion, ("sum", "mean"))
         positive_int("width", self.width)
         if self.neck is not None:
             positive_int("neck", self.neck)
@@ -172,7 +207,7 @@ class LossConfig(_Part):
     """The loss.
 
     Args:
-        method: name of the loss, a key of `LOSSES`.
+        method: name of the loss.
         pairs: ``"bank"`` (codes of all training images) or ``"batch"``.
         options: the loss's own arguments, such as ``{"gamma": 0.1}``.
 
@@ -186,12 +221,17 @@ class LossConfig(_Part):
     pairs: str = "bank"
     options: dict[str, Any] = field(default_factory=dict)
 
+    @classmethod
+    def choices(cls) -> dict[str, Iterable[str]]:
+        """See the base class."""
+        from dhida_lib.losses import LOSSES
+
+        return {"method": LOSSES, "pairs": ("bank", "batch")}
+
     def check(self) -> None:
         """See the class."""
-        from dhida_lib.losses import LOSSES, check_options
+        from dhida_lib.losses import check_options
 
-        LOSSES.find(self.method, "method")
-        choice("pairs", self.pairs, ("bank", "batch"))
         check_options(self.method, self.options)
 
 
@@ -210,7 +250,7 @@ class TrainConfig(_Part):
         backbone_rate: the backbone's learning rate as a multiple of ``lr``; the paper has one rate for all.
         schedule: ``"constant"`` (the paper names no other) or ``"cosine"``: down to 0 at the last step.
         warmup: epochs during which the rate rises linearly from 0; may be a fraction.
-        augment: what happens to training images, one of ``dhida_lib.data.AUGMENTATIONS``.
+        augment: what happens to training images, see `batches`.
         seed: decides order, augmentation and dropout.
         device: ``"auto"`` takes a GPU if there is one.
         precision: ``"float32"``, or ``"bfloat16"``: autocast of the network. Weights, their gradients, the
@@ -251,19 +291,25 @@ class TrainConfig(_Part):
     PRECISIONS: ClassVar[tuple[str, ...]] = ("float32", "bfloat16")
     SCHEDULES: ClassVar[tuple[str, ...]] = ("constant", "cosine")
 
-    def check(self) -> None:
-        """See the class."""
+    @classmethod
+    def choices(cls) -> dict[str, Iterable[str]]:
+        """See the base class."""
         from dhida_lib.data import AUGMENTATIONS
 
+        return {
+            "optimizer": cls.OPTIMIZERS,
+            "schedule": cls.SCHEDULES,
+            "augment": AUGMENTATIONS,
+            "precision": cls.PRECISIONS,
+        }
+
+    def check(self) -> None:
+        """See the class."""
         for name in ("epochs", "batch_size", "accumulate"):
             positive_int(name, getattr(self, name))
         positive("lr", self.lr)
         for name in ("weight_decay", "backbone_rate", "warmup"):
             positive(name, getattr(self, name), zero=True)
-        choice("optimizer", self.optimizer, self.OPTIMIZERS)
-        choice("schedule", self.schedule, self.SCHEDULES)
-        choice("augment", self.augment, AUGMENTATIONS)
-        choice("precision", self.precision, self.PRECISIONS)
         seed_int("seed", self.seed)
         named_device(self.device)
 
@@ -293,12 +339,13 @@ class RunConfig(_Part):
 
     def check(self) -> None:
         """See the class."""
-        if self.training.cache_maps and self.network.frozen is None:
+        t = self.training
+        if t.cache_maps and self.network.frozen is None:
             raise bad("cache_maps", True, "False where nothing is frozen: set `frozen` too")
-        if self.training.cache_maps and self.training.augment != "none":
-            raise bad(
-                "augment", self.training.augment, "'none' with `cache_maps`: a changed image has another map"
-            )
+        if t.cache_maps and t.augment != "none":
+            raise bad("augment", t.augment, "'none' with `cache_maps`: a changed image has another map")
+        if t.cache_maps and t.data_on_device:
+            raise bad("data_on_device", True, "False with `cache_maps`: maps are read from their file")
 
     def change(self, **values: Any) -> RunConfig:
         """A copy with other values.
@@ -314,6 +361,8 @@ class RunConfig(_Part):
             ValueError: if a name is not a setting, or a value is wrong.
         """
         places = dict(self.settings())
+        if values.get("folder", self.data.folder) is not None and values.get("dataset", "folder") != "folder":
+            raise bad("dataset", values["dataset"], "'folder' or left out where `folder` is given")
         parts: dict[str, dict[str, Any]] = {}
         whole: dict[str, Any] = {}
         for given, value in values.items():
@@ -327,11 +376,36 @@ class RunConfig(_Part):
         return replace(changed, **made) if made else changed
 
     @classmethod
+    def parts(cls) -> dict[str, Any]:
+        """Name of each part → its class."""
+        return {part: kind for part, kind in get_type_hints(cls).items() if is_dataclass(kind)}
+
+    @classmethod
     def settings(cls) -> Iterator[tuple[str, str]]:
         """All settings: pairs of a setting's name and its part's."""
-        for part, kind in get_type_hints(cls).items():
-            if is_dataclass(kind):
-                yield from ((f.name, part) for f in fields(kind))
+        for part, kind in cls.parts().items():
+            yield from ((f.name, part) for f in fields(kind))
+
+    @classmethod
+    def short(cls, name: str) -> str:
+        """A setting's name without its part: ``"training.epochs"`` is ``"epochs"``.
+
+        Args:
+            name: with or without the part.
+
+        Returns:
+            The name as `change` takes it; one without a part is not looked at.
+
+        Raises:
+            ValueError: if the part has no such setting.
+        """
+        part, dot, own = name.rpartition(".")
+        if not dot:
+            return name
+        part, own = (EARLIER.get(word, word) for word in (part, own))
+        places = {f"{place}.{setting}": place for setting, place in cls.settings()}
+        _part_of(name, f"{part}.{own}", places)
+        return own
 
     def flat(self) -> dict[str, Any]:
         """All settings by name, without the parts: what `change` takes."""
@@ -455,13 +529,20 @@ _FAST = RunConfig(
     training=TrainConfig(epochs=16, batch_size=32, lr=1e-3, schedule="cosine", warmup=0.5, augment="flip"),
 )
 _FULL = RunConfig().change(image_size=224)
+_FROZEN = RunConfig(
+    data=DataConfig(dataset="cifar10"),
+    network=NetworkConfig(backbone="efficientnet-lite0", frozen="all"),
+    training=TrainConfig(epochs=30, batch_size=32, lr=1e-3, schedule="cosine", warmup=0.5, cache_maps=True),
+)
 
 PROFILES: dict[str, RunConfig] = {
     "fast": _FAST,
     "long": _FAST.change(epochs=60, augment="flip-shift"),
+    "frozen": _FROZEN,
     "full": _FULL,
     "full-speed": _FULL.change(precision="bfloat16", channels_last=True, compile=True, data_on_device=True),
 }
 """The book's settings by name. ``"fast"``: the shipped images on a laptop, about a minute. ``"long"``: the
-same network, trained until it is good. ``"full"``: the paper's, on a GPU. ``"full-speed"``: the same, with
-all that makes a recent GPU fast and changes no setting of the paper."""
+same network, trained until it is good. ``"frozen"``: ImageNet features on a CPU: the backbone stands still,
+its maps are kept on disk, and only attention and hash layer learn. ``"full"``: the paper's, on a GPU.
+``"full-speed"``: the same, with all that makes a recent GPU fast and changes no setting of the paper."""

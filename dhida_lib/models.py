@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from dhida_lib import _tensors
+from dhida_lib._files import write_atomic
 from dhida_lib._validate import bad, choice, positive, positive_int
 from dhida_lib.attention import ATTENTIONS, build_attention
 from dhida_lib.backbones import build_backbone
@@ -258,6 +259,25 @@ class HashNetwork(nn.Module):
             ValueError: if a weight is not a finite number.
         """
         return save_model(self, path, about)
+
+    def save_backbone(self, path: str | os.PathLike[str]) -> Path:
+        """Save the backbone alone, as ``weights=PATH`` of another network takes it.
+
+        Args:
+            path: the file to write, ``NAME.safetensors``.
+
+        Returns:
+            The path.
+
+        Raises:
+            ValueError: if the name ends otherwise, or a weight is not a finite number.
+        """
+        if Path(path).suffix != ".safetensors":
+            raise bad("path", str(path), "a file name that ends in .safetensors")
+        if (name := _tensors.not_finite(self.backbone)) is not None:
+            raise bad("model", f"{name} with NaN or infinity", "a network of finite weights")
+        tensors = _tensors.plain(self.backbone.state_dict())
+        return write_atomic(path, lambda p: save_file(tensors, str(p)))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], backbone: nn.Module | None = None) -> HashNetwork:

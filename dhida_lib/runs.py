@@ -5,21 +5,24 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from dhida_lib import _distributed
+from dhida_lib._files import sha256
 from dhida_lib._validate import bad
+from dhida_lib.backbones import BACKBONES, ImageForm, image_form
 from dhida_lib.codes import to_codes
 from dhida_lib.config import PROFILES, RunConfig
-from dhida_lib.data import RetrievalData, load_dataset
+from dhida_lib.data import DATASETS, RetrievalData, load_dataset
 from dhida_lib.frozen import with_maps
 from dhida_lib.losses import LOSSES, HashLoss, build_loss
 from dhida_lib.metrics import evaluate
 from dhida_lib.models import HashNetwork, Head
-from dhida_lib.records import Record, as_recorded, machine
+from dhida_lib.records import Record, as_recorded, machine, save_record
 from dhida_lib.training import Callback, outputs, pick_device, seed_everything, train
 
-__all__ = ["PROFILES", "RunConfig", "build", "hold_out", "measure", "run"]
+__all__ = ["PROFILES", "RunConfig", "build", "hold_out", "measure", "run", "save_run"]
 
 
 def hold_out(data: RetrievalData, held_out: float) -> RetrievalData:
@@ -80,8 +83,11 @@ def build(
     Source: Algorithm 1; built in Chapter 11.
     """
     d, n, method = config.data, config.network, LOSSES[config.loss.method]
+    form = image_form(n.backbone, n.weights)
+    _fitting_side(config, form)
     with _distributed.first_alone():
-        data = load_dataset(d.dataset, d.folder or root, d.split_seed, d.protocol, d.image_size)
+        where = d.folder if root is None else root
+        data = load_dataset(d.dataset, where, d.split_seed, d.protocol, d.image_size, form)
     if d.held_out:
         data = hold_out(data, d.held_out)
     bits = method.length(n.bits, data.num_classes)
@@ -104,6 +110,18 @@ def build(
     bank = len(data.train) if config.loss.pairs == "bank" and method.uses_bank else None
     loss = build_loss(config.loss.method, bits, bank, data.num_classes, **config.loss.options)
     return data, model, loss
+
+
+def _fitting_side(config: RunConfig, form: ImageForm | None) -> None:
+    """Do the images' side and the backbone go together? Asked before anything is read."""
+    source, maker = DATASETS[config.data.dataset], BACKBONES.get(config.network.backbone)
+    if not hasattr(source, "preprocess") or maker is None:  # these say it later
+        return
+    side = source.sized(config.data.image_size, form).side
+    least, most = getattr(maker, "smallest", 1), getattr(maker, "largest", None)
+    if side < least or (most is not None and side > most):
+        need = f"at least {least}" if side < least else f"at most {most}"
+        raise bad("image_size", side, f"{need} pixels with the backbone {config.network.backbone!r}")
 
 
 def measure(model: HashNetwork | Head, data: RetrievalData, method: str | None = None) -> dict[str, Any]:
@@ -177,3 +195,23 @@ def run(
         note=note,
     )
     return model, record
+
+
+def save_run(model: HashNetwork, record: Record, folder: str | os.PathLike[str]) -> tuple[Path, Path]:
+    """Save what `run` gave: ``record.json``, and ``model.json``, which names the record that measured it.
+
+    Args:
+        model: the trained network.
+        record: its record.
+        folder: where to.
+
+    Returns:
+        The model's JSON file and the record's.
+
+    Raises:
+        ValueError: if a weight is not a finite number.
+    """
+    where = save_record(record, Path(folder) / "record.json")
+    about = {"record": where.name, "record_sha256": sha256(where)}
+    saved = model.save(Path(folder) / "model", **about, config=record.config, data=record.protocol)
+    return saved, where

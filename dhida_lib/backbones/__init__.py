@@ -19,7 +19,7 @@ from dhida_lib.backbones.alexnet import AlexNet
 from dhida_lib.backbones.base import BACKBONES, TIMM, Backbone, ImageForm, register_backbone
 from dhida_lib.backbones.module import ModuleBackbone
 from dhida_lib.backbones.narrow import NarrowAlexNet, NarrowResNet, ResidualBlock
-from dhida_lib.backbones.pretrained import EfficientNetLite0, TimmBackbone
+from dhida_lib.backbones.pretrained import EfficientNetLite0, TimmBackbone, timm_form
 from dhida_lib.backbones.resnet import ResNet18
 
 __all__ = [
@@ -35,6 +35,7 @@ __all__ = [
     "ResidualBlock",
     "TimmBackbone",
     "build_backbone",
+    "image_form",
     "known_backbone",
     "register_backbone",
 ]
@@ -45,6 +46,31 @@ def known_backbone(name: str) -> str:
     if isinstance(name, str) and name.startswith(TIMM) and len(name) > len(TIMM):
         return name
     return choice("backbone", name, BACKBONES)
+
+
+def image_form(name: str, weights: str | Path | None) -> ImageForm | None:
+    """The images that a backbone's weights were made for: what a data source should give it.
+
+    Args:
+        name: a name as `build_backbone` takes it.
+        weights: as there.
+
+    Returns:
+        The form; None with weights that are not ImageNet's, which say nothing of it.
+
+    Raises:
+        ValueError: if the name is unknown, or the backbone has no ImageNet weights.
+        ImportError: if timm is needed and not installed.
+    """
+    known_backbone(name)
+    if weights != "imagenet":
+        return None
+    if name.startswith(TIMM):
+        return timm_form(name.removeprefix(TIMM))
+    maker = BACKBONES[name]
+    if isinstance(maker, type) and issubclass(maker, Backbone) and maker.form is None:
+        raise bad("weights", weights, f"None or the path of a file: {name} has no ImageNet weights")
+    return getattr(maker, "form", None)
 
 
 def build_backbone(

@@ -44,6 +44,11 @@ class ImageForm(NamedTuple):
     std: tuple[float, ...]
     interpolation: str = "bilinear"
 
+    @property
+    def channels(self) -> int:
+        """C: 1 for grey images, 3 for colour."""
+        return len(self.mean)
+
 
 IMAGENET_FORM = ImageForm(224, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 """What torchvision's ImageNet weights were trained on."""
@@ -59,6 +64,7 @@ class Backbone(nn.Module):
         feature_dim: d, the length of ψ(x).
         in_channels: channels of the images, 3 for colour, 1 for grey.
         smallest: smallest side in pixels of the images.
+        largest: largest side of the images for which a run can be made with it; None: any.
         name: its name, set when it is registered.
         has_width: does it take ``width``?
         plain: name of the AlexNet of the same size, for the rows DHIDA-A and DHIDA-I of Table 4.
@@ -71,6 +77,7 @@ class Backbone(nn.Module):
     feature_dim: int
     in_channels: int
     smallest: int = 1
+    largest: ClassVar[int | None] = None
     name: ClassVar[str] = ""
     has_width: ClassVar[bool] = False
     plain: ClassVar[str] = "alexnet"

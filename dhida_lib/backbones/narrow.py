@@ -13,6 +13,8 @@ from dhida_lib.backbones.base import Backbone, register_backbone
 
 __all__ = ["NarrowAlexNet", "NarrowResNet", "ResidualBlock"]
 
+_LARGEST = 128  # a map is a quarter of the side: attention compares each of 1,024 positions with all others
+
 
 class ResidualBlock(nn.Module):
     """Two 3×3 convolutions and a way around them: y = relu(bn(conv(relu(bn(conv(x))))) + shortcut(x)).
@@ -63,6 +65,7 @@ class NarrowResNet(Backbone):
     """
 
     has_width = True
+    largest = _LARGEST
     plain = "narrow-alexnet"
     _STEM = "stem"
 
@@ -121,6 +124,7 @@ class NarrowAlexNet(Backbone):
     """
 
     smallest = 4
+    largest = _LARGEST
     has_width = True
     plain = "narrow-alexnet"
 

@@ -43,8 +43,7 @@ class TimmBackbone(ModuleBackbone):
             _ChannelsFirst(net) if channels_last else _Features(net), in_channels, _timm_side(given)
         )
         self.smallest = given["input_size"][-1] if given.get("fixed_input_size") else 1
-        mean, std = tuple(given["mean"]), tuple(given["std"])
-        self.form = ImageForm(_timm_side(given), mean, std, given.get("interpolation", "bilinear"))
+        self.form = _form_of(given)
         if weights == "imagenet":
             net.load_state_dict(_timm_weights(model, in_channels))
         elif weights is not None:
@@ -145,14 +144,41 @@ class EfficientNetLite0(Backbone):
 
 def _timm_model(name: str, in_channels: int, classes: int = 0) -> Any:
     """One of timm's models with random weights."""
-    try:
-        import timm
-    except ImportError as error:
-        raise ImportError("This backbone needs timm: pip install 'dhida-lib[imagenet]'") from error
+    timm = _timm()
     if not timm.is_model(name):
         near = timm.list_models(f"*{name}*")[:5]
         raise bad("backbone", f"{TIMM}{name}", "a model that timm knows" + f", such as {near}" * bool(near))
     return timm.create_model(name, pretrained=False, num_classes=classes, in_chans=in_channels)
+
+
+def timm_form(name: str) -> ImageForm | None:
+    """The images that timm's weights for a model were made for; None: it has none for it.
+
+    Args:
+        name: the model's name in timm.
+
+    Returns:
+        The form.
+
+    Raises:
+        ImportError: if timm is not installed.
+    """
+    timm = _timm()
+    given = timm.models.get_pretrained_cfg(name)
+    return None if given is None else _form_of(given.to_dict())
+
+
+def _form_of(given: dict[str, Any]) -> ImageForm:
+    mean, std = tuple(given["mean"]), tuple(given["std"])
+    return ImageForm(_timm_side(given), mean, std, given.get("interpolation", "bilinear"))
+
+
+def _timm() -> Any:
+    try:
+        import timm
+    except ImportError as error:
+        raise ImportError("This backbone needs timm: pip install 'dhida-lib[imagenet]'") from error
+    return timm
 
 
 def _timm_side(given: dict[str, Any]) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 
 from dhida_lib._validate import instance
+from dhida_lib.backbones.base import ImageForm
 from dhida_lib.data import sources
 from dhida_lib.data.batches import AUGMENTATIONS, batches, random_flip, random_shift
 from dhida_lib.data.cifar import CIFAR10_CLASSES, IMAGENET_MEAN, IMAGENET_STD
@@ -52,6 +53,7 @@ def load_dataset(
     seed: int = 0,
     protocol: str | Protocol | None = None,
     image_size: int | None = None,
+    form: ImageForm | None = None,
 ) -> RetrievalData:
     """Load a data set, split for retrieval. Nothing is ever downloaded.
 
@@ -66,7 +68,10 @@ def load_dataset(
         seed: the split's seed, an integer ≥ 0: the same seed gives the same split everywhere.
         protocol: the name of one of the data set's protocols, None for the first, or a `Protocol` of your
             own.
-        image_size: side in pixels to which images are resized when they are read; None keeps their size.
+        image_size: side in pixels to which images are resized when they are read; None takes the form's, or
+            else keeps their size.
+        form: the images that a network's weights were made for, as `backbones.image_form` says; None: mean
+            and standard deviation are the data set's.
 
     Returns:
         ``.train``, ``.query`` and ``.database``, each a `Split`, with ``.describe()`` to print.
@@ -80,4 +85,6 @@ def load_dataset(
     source = DATASETS.find(name, "name")
     if root is not None:
         instance("root", root, (str, os.PathLike), "the path of a folder")
-    return source.load(root, seed, protocol, image_size)
+    if form is None:
+        return source.load(root, seed, protocol, image_size)
+    return source.load(root, seed, protocol, image_size, form)

@@ -22,6 +22,7 @@ from PIL import Image
 from torch import Tensor
 
 from dhida_lib._validate import bad, choice, positive_int
+from dhida_lib.backbones.base import ImageForm
 from dhida_lib.data.images import fit_square, read_image
 
 __all__ = ["INTERPOLATIONS", "Preprocess"]
@@ -90,6 +91,11 @@ class Preprocess:
     def kept(self) -> int:
         """The side at which images are kept, as a number."""
         return int(self.stored or self.side)
+
+    @property
+    def form(self) -> ImageForm:
+        """What a network sees of it: side, mean, standard deviation and interpolation."""
+        return ImageForm(self.side, self.mean, self.std, self.interpolation)
 
     def as_dict(self) -> dict[str, Any]:
         """The same as a dictionary that JSON can hold."""

@@ -22,6 +22,7 @@ from typing import Any, ClassVar, TypeVar
 
 from dhida_lib._registry import Registry
 from dhida_lib._validate import bad, choice, positive_int
+from dhida_lib.backbones.base import ImageForm
 from dhida_lib.data.preprocess import Preprocess
 from dhida_lib.data.protocols import Protocol
 from dhida_lib.data.splits import Images, RetrievalData, assemble
@@ -76,18 +77,30 @@ class DataSource:
         known = {p.name: p for p in self.protocols}
         return self.protocols[0] if which is None else known[choice("protocol", which, known)]
 
-    def sized(self, image_size: int | None = None) -> Preprocess:
-        """What happens to a picture if it reaches the network at another side.
+    def sized(self, image_size: int | None = None, form: ImageForm | None = None) -> Preprocess:
+        """What happens to a picture on its way to a network.
 
         Args:
-            image_size: side in pixels; None keeps the data set's own.
+            image_size: side in pixels; None takes the form's, or else the data set's own.
+            form: the images that the network's weights were made for: their mean, standard deviation and side
+                take the place of the data set's, if it has as many channels. None: no such weights.
 
         Returns:
             The preprocessing.
+
+        Raises:
+            ValueError: if ``image_size`` is no positive integer.
         """
-        if image_size is None:
-            return self.preprocess
-        return replace(self.preprocess, side=positive_int("image_size", image_size))
+        own = self.preprocess
+        side = own.side if image_size is None else positive_int("image_size", image_size)
+        if form is not None and form.channels == own.channels:
+            own = replace(own, mean=form.mean, std=form.std, interpolation=form.interpolation)
+            side = form.side if image_size is None else side
+        return own if side == own.side else self.at_side(own, side)
+
+    def at_side(self, preprocess: Preprocess, side: int) -> Preprocess:
+        """A preprocessing at another side in pixels; images are kept as they are, and resized."""
+        return replace(preprocess, side=side)
 
     def read(self, root: Root = None) -> Images:
         """Read the whole data set.
@@ -110,13 +123,14 @@ class DataSource:
         seed: int = 0,
         protocol: str | Protocol | None = None,
         image_size: int | None = None,
+        form: ImageForm | None = None,
     ) -> RetrievalData:
         """Read and split; see `dhida_lib.load_dataset` for the arguments and errors.
 
         Returns:
             The three splits; their ``indices`` are rows of what `read` gave.
         """
-        found, preprocess = self.protocol(protocol), self.sized(image_size)
+        found, preprocess = self.protocol(protocol), self.sized(image_size, form)
         images = self.read(root)
         return assemble(self.name, images, found, seed, self.classes, preprocess)
 

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from dhida_lib._validate import bad, positive_int
+from dhida_lib.backbones.base import ImageForm
 from dhida_lib.data.fashion import FASHION, FASHION_CLASSES, read_fashion_mini
 from dhida_lib.data.protocols import Protocol, class_ids, rank_in_class, seeded_bits, seeded_order, split_rows
 from dhida_lib.data.source import DataSource, Root, register_dataset
@@ -107,9 +108,10 @@ class FashionMulti(DataSource):
         seed: int = 0,
         protocol: str | Protocol | None = None,
         image_size: int | None = None,
+        form: ImageForm | None = None,
     ) -> RetrievalData:
         """See `DataSource.load`."""
-        found, preprocess = self.protocol(protocol), self.sized(image_size)
+        found, preprocess = self.protocol(protocol), self.sized(image_size, form)
         if found.unseen:
             raise bad(
                 "protocol", found.name, "one in which training sees all classes: a canvas shows several"

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dhida_lib._validate import bad, positive_int
+from dhida_lib._validate import bad
+from dhida_lib.backbones.base import ImageForm
 from dhida_lib.data.cifar import IMAGENET_MEAN, IMAGENET_STD
-from dhida_lib.data.files import CROP, SIDE, STORED_PER_CUT, left_out, list_images, shrunk
+from dhida_lib.data.files import CROP, SIDE, cut_at, left_out, list_images, shrunk
 from dhida_lib.data.preprocess import Preprocess
 from dhida_lib.data.protocols import Protocol, split_rows
 from dhida_lib.data.source import DataSource, Root, register_dataset
@@ -54,12 +54,9 @@ class Folder(DataSource):
         ),
     )  # fmt: skip
 
-    def sized(self, image_size: int | None = None) -> Preprocess:
+    def at_side(self, preprocess: Preprocess, side: int) -> Preprocess:
         """Images are stored a little larger than the square that is cut from them."""
-        if image_size is None:
-            return self.preprocess
-        crop = positive_int("image_size", image_size)
-        return replace(self.preprocess, side=crop, crop=crop, stored=round(crop * STORED_PER_CUT))
+        return cut_at(preprocess, side)
 
     def load(
         self,
@@ -67,12 +64,13 @@ class Folder(DataSource):
         seed: int = 0,
         protocol: str | Protocol | None = None,
         image_size: int | None = None,
+        form: ImageForm | None = None,
     ) -> RetrievalData:
         """See `DataSource.load`; ``root`` is the folder of the class folders."""
         found = self.protocol(protocol)
         if root is None:
             raise bad("root", root, "the folder that holds one folder for each class")
-        preprocess = self.sized(image_size)
+        preprocess = self.sized(image_size, form)
         folder = Path(root).expanduser()
         if not folder.is_dir():
             raise FileNotFoundError(f"There is no folder {folder}.")

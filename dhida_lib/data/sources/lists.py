@@ -8,8 +8,9 @@ import numpy as np
 import torch
 
 from dhida_lib._validate import bad, positive_int, seed_int
+from dhida_lib.backbones.base import ImageForm
 from dhida_lib.data.cifar import IMAGENET_MEAN, IMAGENET_STD
-from dhida_lib.data.files import CROP, SIDE, left_out, read_list, shrunk
+from dhida_lib.data.files import CROP, SIDE, cut_at, left_out, read_list, shrunk
 from dhida_lib.data.images import printable
 from dhida_lib.data.paths import dataset_folder
 from dhida_lib.data.preprocess import Preprocess
@@ -40,19 +41,25 @@ class ListSource(DataSource):
     single: bool = False
     images: str = ""
 
+    def at_side(self, preprocess: Preprocess, side: int) -> Preprocess:
+        """Images are stored a little larger than the square that is cut from them."""
+        return cut_at(preprocess, side)
+
     def load(
         self,
         root: Root = None,
         seed: int = 0,
         protocol: str | Protocol | None = None,
         image_size: int | None = None,
+        form: ImageForm | None = None,
     ) -> RetrievalData:
         """See `DataSource.load`."""
         found = self.protocol(protocol)
         if seed_int("seed", seed) != 0:
             raise bad("seed", seed, "0: the lists are the split")
-        if image_size is not None and positive_int("image_size", image_size) != self.preprocess.side:
-            raise bad("image_size", image_size, f"None: images are cut to {self.preprocess.side} pixels")
+        preprocess = self.sized(None, form)
+        if image_size is not None and positive_int("image_size", image_size) != preprocess.side:
+            raise bad("image_size", image_size, f"None: images are cut to {preprocess.side} pixels")
         names = ", ".join(self.sizes)
         advice = f"Images: {self.images}; lists: those that came with HashNet, under the names {names}."
         folder = dataset_folder(self.name, root, ["test.txt", f"{self.name}/test.txt"], advice)
@@ -71,7 +78,7 @@ class ListSource(DataSource):
         if both := asked & {path for part in ("train", "database") for path in parts[part][0]}:
             raise ValueError(f"{folder}: {printable(min(both))} is a query and stands in another list too.")
         order = list(dict.fromkeys(path for paths, _ in parts.values() for path in paths))
-        store = shrunk([folder / path for path in order], self.preprocess.kept)
+        store = shrunk([folder / path for path in order], preprocess.kept)
         if store.skipped and found.official_split:
             raise ValueError(
                 f"{len(store.skipped):,} of the listed images cannot be read. Get them again, or use "
@@ -87,7 +94,7 @@ class ListSource(DataSource):
             labels = multi_hot.argmax(axis=1) if self.single else multi_hot
             at, labels = at[there], labels[there.numpy()]
             rows = torch.searchsorted(store.kept, at)  # rows of the store
-            splits[part] = Split(store.pixels, labels, at, self.preprocess, rows)
+            splits[part] = Split(store.pixels, labels, at, preprocess, rows)
         source = f"list files{left_out(store)}"
         train, query, database = (splits[part] for part in ("train", "test", "database"))
         return RetrievalData(self.name, found, 0, self.classes, train, query, database, source)
