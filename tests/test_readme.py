@@ -73,7 +73,7 @@ def test_the_commands_take_a_folder_of_photographs_to_its_neighbours(tmp_path):
             noise = rng.integers(0, 56, (48, 64, 3))
             Image.fromarray((noise + colour).astype(np.uint8)).save(tmp_path / "photos" / name / f"{i}.jpg")
     (commands,) = fences("sh")
-    small = commands.replace("--out", "--set epochs=2 --set image_size=64 --out")
+    small = commands.replace("--out", "--epochs 2 --image-size 64 --out")
     said = run(tmp_path, ["sh", "-e", "-c", small])
     found = re.findall(r"^ *(\d+)  \S*photos/(\w+)/(\d+)\.jpg$", said, re.M)
     assert len(found) == 5
