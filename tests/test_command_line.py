@@ -17,8 +17,10 @@ import torch
 from PIL import Image
 from safetensors import SafetensorError
 
-from dhida_lib import __main__ as command_line
+import dhida_lib
+from dhida_lib import runs
 from dhida_lib.__main__ import main
+from dhida_lib.commands import COMMANDS
 from dhida_lib.data import Preprocess
 from dhida_lib.experiments import schedule
 from dhida_lib.models import HashNetwork
@@ -89,6 +91,22 @@ TABLE = ["reproduce", "table3", "--dataset", "fashion-mini", "--records", "@out"
 LINES: list[list[str]] = [
     *([*TRAIN, "--set", f"{name}={value}"] for name, values in SETTINGS.items() for value in values),
     *([*TRAIN, "--set", text] for text in ("x", "=", "", f"bits={DEEP}", f"bits={'9' * 5000}", f"{LONG}=3")),
+    # flags instead of --set, and settings that do not go together
+    *([*TRAIN, f"--{name}", value] for name, value in (("bits", "x"), ("epochs", "1.5"), ("lr", "nan"))),
+    *([*TRAIN, "--training.epochs", value] for value in ("9" * 5000, "none", "true", "")),
+    *([*TRAIN, "--loss.options", value] for value in ("x", "{", "3", '{"nothing": 1}', "gamma=x", DEEP)),
+    *([*TRAIN, *more] for more in (["--epohcs", "3"], ["--epoch", "3"], ["--training.bits", "8"], ["x"])),
+    *([*TRAIN, "--set", text] for text in ("data.epochs=3", "nothing.epochs=3", ".epochs=3", "epochs.=3")),
+    [*TRAIN, "--cache_maps"],
+    [*TRAIN, "--frozen", "all", "--profile", "fast", "--cache_maps"],
+    [*TRAIN, "--frozen", "all", "--profile", "frozen", "--augment", "flip"],
+    [*TRAIN, "--frozen", "all", "--profile", "frozen", "--data_on_device"],
+    [*TRAIN, "--folder", "@folder", "--dataset", "cifar10"],
+    [*TRAIN, "--folder", "@folder", "--profile", "fast"],
+    [*TRAIN, "--folder", "@folder", "--backbone", "narrow-resnet"],
+    [*TRAIN, "--dataset", "cifar10", "--profile", "fast", "--width", "16", "--backbone", "alexnet"],
+    *([*TRAIN, "--config", file] for file in ("@nothing", "@folder", "@model", LONG, "\x00")),
+    *(["train", "--import", file, "--out", "@out"] for file in ("@nothing", "@file", "no_such", "", LONG)),
     # places that cannot be what they should be
     *([*TRAIN[:1], "--out", out, *TRAIN[3:]] for out in ("@file", "@file/below", f"@out/{LONG}")),
     *(["pretrain", "--out", out, "--set", "epochs=1"] for out in ("@file", "@file/below", f"@out/{LONG}")),
@@ -264,7 +282,7 @@ def test_whatever_goes_wrong_is_status_2(error, places, capsys, monkeypatch):
     def fails(*args, **more):
         raise error
 
-    for module in (command_line, schedule):
+    for module in (runs, schedule):
         monkeypatch.setattr(module, "run", fails)
     for line in ([*TRAIN], ["repeat", "@record"]):
         said = refused(line, places, capsys)
@@ -333,3 +351,209 @@ def test_a_terminal_of_few_letters(places):
     done = subprocess.run([*line, *more], capture_output=True, text=True, env=env)
     assert (done.returncode, done.stderr) == (0, "")
     assert r"\xe9\u2192.png" in done.stdout
+
+
+# ---- what can be written -----------------------------------------------------------------------------------
+
+
+def helped(words: list[str], capsys) -> str:
+    """What a line with --help prints, in one line."""
+    with pytest.raises(SystemExit) as end:
+        main([*words, "--help"])
+    assert end.value.code == 0
+    return " ".join(capsys.readouterr().out.split())
+
+
+def test_help_and_version_cost_nothing():
+    """In a fresh process: torch is not imported, and all commands are named."""
+    code = "import sys\nfrom dhida_lib.__main__ import main\ntry:\n    main(sys.argv[1:])\nfinally:\n"
+    code += "    print('torch' in sys.modules, 'numpy' in sys.modules)"
+    for words, shown in (("--help", list(COMMANDS)), ("--version", [f"dhida_lib {dhida_lib.__version__}"])):
+        done = subprocess.run([sys.executable, "-c", code, words], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert all(text in done.stdout for text in shown)
+        assert done.stdout.splitlines()[-1] == "False False"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_help_says_what_the_command_does_and_has_an_example(name, capsys):
+    text = helped([name], capsys)
+    assert f"usage: python -m dhida_lib {name} " in text
+    assert COMMANDS[name].help in text
+    assert f"python -m dhida_lib {name}" in text.split("example:")[1]
+    assert "--import FILE" in text
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_example_of_each_help_can_be_parsed(name):
+    from dhida_lib.__main__ import _parsed
+
+    for line in COMMANDS[name].example.splitlines():
+        words = line.split()
+        assert words[:3] == ["python", "-m", "dhida_lib"]
+        command, _ = _parsed(words[3:])
+        assert command is COMMANDS[words[3]]
+
+
+def test_help_shows_every_setting_with_its_meaning_and_default(capsys):
+    text = helped(["train"], capsys).replace("- ", "-")  # argparse breaks lines at hyphens
+    for name, part in RunConfig.settings():
+        flags = f"--{part}.{name}, --{name} "
+        assert flags in text, name
+        meaning = text.split(flags)[1].partition("(default: ")
+        assert len(meaning[0].split()) > 3, name
+        values = {profile: config.flat()[name] for profile, config in PROFILES.items()}
+        shown = meaning[2].partition(")")[0]
+        for profile, value in values.items():
+            word = "none" if value is None else value if isinstance(value, str) else json.dumps(value)
+            assert word in shown
+            assert len({*map(str, values.values())}) == 1 or profile in shown
+
+
+@pytest.fixture
+def run_of(tmp_path, monkeypatch):
+    """From words to the run that `train` (or another command) would make of them."""
+
+    def of(*words: str, command: str = "train") -> RunConfig:
+        seen = []
+
+        def stop(config, *more):
+            seen.append(config)
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(runs, "run", stop)
+        assert main([command, "--out", str(tmp_path / "out"), *words]) == 130
+        return seen[0]
+
+    return of
+
+
+@pytest.mark.parametrize(
+    ("words", "change"),
+    [
+        (["--epochs", "4"], {"epochs": 4}),
+        (["--training.epochs", "4", "--network.bits=32"], {"epochs": 4, "bits": 32}),
+        (["--batch-size", "8", "--loss.method", "dsh"], {"batch_size": 8, "method": "dsh"}),
+        (["--training.batch_size", "8", "--lr", "1e-4"], {"batch_size": 8, "lr": 1e-4}),
+        (["--epochs", "4", "--set", "epochs=5"], {"epochs": 5}),
+        (["--set", "epochs=5", "--epochs", "4"], {"epochs": 4}),
+        (["--set", "training.epochs=5", "--set", "train.lr=0.5"], {"epochs": 5, "lr": 0.5}),
+        (["--set", 'loss_options={"gamma": 0.2}'], {"options": {"gamma": 0.2}}),
+        (
+            ["--options", "gamma=0.2", "--options", "balance=bit"],
+            {"options": {"gamma": 0.2, "balance": "bit"}},
+        ),
+        (["--loss.options", '{"gamma": 0.2}'], {"options": {"gamma": 0.2}}),
+        (["--data_on_device"], {"data_on_device": True}),
+        (["--data_on_device", "false"], {}),
+        (["--channels_last", "True"], {"channels_last": True}),
+        (["--protocol", "none", "--attention", "none"], {"protocol": None, "attention": "none"}),
+        (["--weights", "None"], {"weights": None}),
+        (["--held_out", "0.25", "--warmup", "1"], {"held_out": 0.25, "warmup": 1.0}),
+    ],
+)
+def test_flags_say_what_settings_say(words, change, run_of):
+    assert run_of(*words) == PROFILES["fast"].change(**change)
+
+
+def test_the_profile_to_start_from(run_of, tmp_path):
+    frozen = PROFILES["frozen"]
+    assert run_of() == PROFILES["fast"]
+    assert run_of("--profile", "long", "--bits", "8") == PROFILES["long"].change(bits=8)
+    assert run_of("--frozen", "all", "--dataset", "cifar10") == frozen
+    assert run_of("--data.folder", "pictures") == frozen.change(folder="pictures")
+    words = ["--frozen", "none", "--profile", "full"]
+    assert run_of(*words, "--set", "dataset=folder") == PROFILES["full"].change(dataset="folder")
+    classifier = {"method": "classifier", "attention": "none", "weights": None}
+    assert run_of("--image_size", "32", "--folder", "x", command="pretrain") == PROFILES["fast"].change(
+        folder="x", image_size=32, protocol="all", **classifier
+    )
+    file = tmp_path / "run.toml"
+    file.write_text('profile = "long"\n[training]\nepochs = 3\n[loss.options]\ngamma = 0.2\n')
+    long = PROFILES["long"].change(epochs=3, options={"gamma": 0.2})
+    assert run_of("--config", str(file)) == long
+    assert run_of("--config", str(file), "--epochs", "4") == long.change(epochs=4)
+    file.write_text("[network]\nbits = 8\n")
+    assert run_of("--config", str(file)) == RunConfig().change(bits=8)
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (["train", "--out", "x", "--epohcs", "3"], "did you mean '--epochs'?"),
+        (["train", "--out", "x", "--training.epoch", "3"], "did you mean '--training.epochs'?"),
+        (["train", "--out", "x", "--set", "epoch=3"], "did you mean 'epochs'?"),
+        (["train", "--out", "x", "--set", "training.epoch=3"], "did you mean 'training.epochs'?"),
+        (["train", "--out", "x", "--method", "hashnett"], "did you mean 'hashnet'?"),
+        (["trian"], "did you mean 'train'?"),
+        (["reproduce", "table3", "--dataset", "fashion_mini"], "did you mean 'fashion-mini'?"),
+        (["train", "--out", "x", "--profile", "fast", "--weights", "imagenet"], "no ImageNet weights"),
+        (["train", "--out", "x", "--profile", "fast", "--folder", "x"], "`image_size` must be at most 128"),
+        (["train", "--out", "x", "--folder", "x", "--dataset", "cifar10"], "`dataset` must be 'folder'"),
+        (["train", "--out", "x", "--config", "x.toml", "--profile", "fast"], "not allowed with"),
+        (["train", "--out", "x", "--import", "nothing.py"], "There is no Python file nothing.py"),
+    ],
+)
+def test_an_error_says_what_would_be_right(line, words, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert words in refused(line, {}, capsys)
+
+
+MINE = """
+from dhida_lib import register_loss
+from dhida_lib.losses import HashLoss
+
+@register_loss("mine")
+class Mine(HashLoss):
+    label = "Mine"
+
+    def formula(self, u, U, y, Y):
+        return (u * u - 1).square().mean()
+"""
+
+
+def test_a_loss_of_ones_own_is_a_row_and_its_workers_know_it(tmp_path):
+    """In a fresh process, so that it is known here no more than to a user."""
+    (tmp_path / "mine.py").write_text(MINE)
+    tiny = ["epochs=1", "width=2", "batch_size=500", "augment=none", "attention=none"]
+    line = ["reproduce", "table3", "--dataset", "fashion-mini", "--rows", "Mine", "--import", "mine.py"]
+    line += ["--records", "records", "--work", "work", *(w for text in tiny for w in ("--set", text))]
+    env = {**os.environ, "PYTHONPATH": str(Path(dhida_lib.__file__).parents[1])}
+    done = subprocess.run(
+        [sys.executable, "-m", "dhida_lib", *line], capture_output=True, text=True, cwd=tmp_path, env=env
+    )
+    assert done.returncode == 0, done.stderr
+    assert "1 runs made" in done.stdout
+    (record,) = (tmp_path / "records" / "fashion-mini").glob("mine-*.json")
+    assert json.loads(record.read_text())["config"]["loss"]["method"] == "mine"
+
+
+def test_from_a_folder_of_pictures_to_an_answer(tmp_path, capsys, monkeypatch):
+    """ImageNet's weights, their maps kept on disk, a head that learns; then encode, search, evaluate."""
+    monkeypatch.setenv("DHIDA_CACHE", str(tmp_path / "cache"))
+    rng = np.random.default_rng(0)
+    for name, colour in (("red", (200, 40, 40)), ("blue", (40, 40, 200))):
+        (tmp_path / "in" / name).mkdir(parents=True)
+        for i in range(62):
+            noise = rng.integers(-40, 41, (48, 40, 3))
+            picture = Image.fromarray((np.array(colour) + noise).astype(np.uint8))
+            picture.save(tmp_path / "in" / name / f"{i}.png")
+    photos, model = str(tmp_path / "in"), str(tmp_path / "out" / "model.json")
+    backbone = ["--network.backbone", "efficientnet-lite0", "--network.frozen", "all"]
+    small = ["--image_size", "32", "--epochs", "2", "--bits", "8", "--device", "cpu"]
+    assert main(["train", "--data.folder", photos, *backbone, *small, "--out", str(tmp_path / "out")]) == 0
+    measured = capsys.readouterr().out.splitlines()[:2]
+    made = HashNetwork.load(model)
+    half = (0.5, 0.5, 0.5)
+    assert made.preprocess == Preprocess(3, 32, 37, half, half, "bicubic", 32)
+    assert made.class_names == ("blue", "red")
+    assert not any(p.requires_grad for p in made.backbone.parameters())
+    index = ["--model", model, "--index", str(tmp_path / "index"), "--device", "cpu"]
+    assert main(["encode", photos, *index]) == 0
+    assert "124 pictures encoded" in capsys.readouterr().out
+    assert main(["search", str(tmp_path / "in" / "red" / "3.png"), *index, "-k", "20"]) == 0
+    found = capsys.readouterr().out.splitlines()
+    assert len(found) == 20
+    assert sum("red" in line for line in found) > 15
+    assert main(["evaluate", model, "--root", photos, "--device", "cpu"]) == 0
+    assert capsys.readouterr().out.splitlines()[-2:] == measured, "the saved model measures as the run did"

@@ -1154,10 +1154,10 @@ def test_command_line_refuses_what_it_cannot_read(tmp_path, capsys, monkeypatch)
         main(["train", "--set", "bits", "--out", str(tmp_path)])
     assert "name=value" in capsys.readouterr().err
 
-    def stop(args):
+    def stop(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("dhida_lib.__main__._train", stop)
+    monkeypatch.setattr("dhida_lib.runs.run", stop)
     assert main(["train", "--out", str(tmp_path)]) == 130
     model = HashNetwork("narrow-resnet", "none", 8, in_channels=3, width=4)
     save_model(model, tmp_path / "colour")
