@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from dhida_lib import _tensors
-from dhida_lib._validate import bad, choice, positive, positive_int
+from dhida_lib._validate import about_dict, bad, choice, instance, positive, positive_int
 from dhida_lib.attention import ATTENTIONS, build_attention
 from dhida_lib.backbones import build_backbone
 from dhida_lib.codes import CODE_RULES, to_codes
@@ -136,7 +136,12 @@ class HashNetwork(nn.Module):
         return [(name, module) for name in names for module in self.backbone.parts(name)]
 
     def train(self, mode: bool = True) -> HashNetwork:
-        """Switch to training mode (or evaluation); what is frozen stays in evaluation mode."""
+        """Switch to training mode (or evaluation); what is frozen stays in evaluation mode.
+
+        Raises:
+            ValueError: if ``mode`` is neither True nor False.
+        """
+        instance("mode", mode, bool, "True or False")
         super().train(mode)
         for _, module in self.frozen_parts():
             module.eval()
@@ -321,7 +326,7 @@ class Head(nn.Module):
 
     def __init__(self, network: HashNetwork) -> None:
         super().__init__()
-        if not network._frozen_stages:
+        if not instance("network", network, HashNetwork, "a HashNetwork with `frozen`")._frozen_stages:
             raise bad("network", "one without a frozen part", "a HashNetwork with `frozen`")
         self.network = network
         self.bits = network.bits
@@ -344,9 +349,9 @@ def save_model(model: HashNetwork, path: str | os.PathLike[str], about: dict[str
         The JSON file's path.
 
     Raises:
-        ValueError: if a weight is not a finite number.
+        ValueError: if a weight is not a finite number, or an argument is of another kind.
     """
-    return model.save(path, **(about or {}))
+    return instance("model", model, HashNetwork, "a HashNetwork").save(path, **about_dict(about))
 
 
 def load_model(path: str | os.PathLike[str]) -> tuple[HashNetwork, dict[str, Any]]:

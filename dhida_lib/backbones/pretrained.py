@@ -12,8 +12,16 @@ import torch
 from torch import Tensor, nn
 
 from dhida_lib._files import sha256
-from dhida_lib._validate import bad, positive_int
-from dhida_lib.backbones.base import TIMM, Backbone, ImageForm, fill, read_state_dict, register_backbone
+from dhida_lib._validate import bad, instance, positive_int
+from dhida_lib.backbones.base import (
+    TIMM,
+    Backbone,
+    ImageForm,
+    fill,
+    is_imagenet,
+    read_state_dict,
+    register_backbone,
+)
 from dhida_lib.backbones.module import ModuleBackbone
 
 __all__ = ["EfficientNetLite0", "TimmBackbone"]
@@ -45,7 +53,7 @@ class TimmBackbone(ModuleBackbone):
         self.smallest = given["input_size"][-1] if given.get("fixed_input_size") else 1
         mean, std = tuple(given["mean"]), tuple(given["std"])
         self.form = ImageForm(_timm_side(given), mean, std, given.get("interpolation", "bilinear"))
-        if weights == "imagenet":
+        if is_imagenet(weights):
             net.load_state_dict(_timm_weights(model, in_channels))
         elif weights is not None:
             head = str(given.get("classifier") or "classifier")
@@ -106,7 +114,7 @@ class EfficientNetLite0(Backbone):
         self.in_channels = positive_int("in_channels", in_channels)
         net = _timm_model(self._MODEL, in_channels)
         self.conv_stem, self.bn1, self.blocks = net.conv_stem, net.bn1, net.blocks
-        if weights == "imagenet":
+        if is_imagenet(weights):
             self._load_state(self._shipped(), first="conv_stem.weight", name=str(weights))
         elif weights is not None:
             self._load(weights, first="conv_stem.weight", head=("conv_head.", "bn2.", "classifier."))
@@ -149,6 +157,7 @@ def _timm_model(name: str, in_channels: int, classes: int = 0) -> Any:
         import timm
     except ImportError as error:
         raise ImportError("This backbone needs timm: pip install 'dhida-lib[imagenet]'") from error
+    instance("model", name, str, "the name of one of timm's models")
     if not timm.is_model(name):
         near = timm.list_models(f"*{name}*")[:5]
         raise bad("backbone", f"{TIMM}{name}", "a model that timm knows" + f", such as {near}" * bool(near))
