@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from dhida_lib._files import as_json, one_writer, read_card, sha256, write_card, write_hashed
+from dhida_lib._validate import file_path
 
 __all__ = ["card_path", "differences", "file_of", "named_elsewhere", "not_finite", "plain", "read", "write"]
 
@@ -26,7 +27,7 @@ _NAMED = 5  # differences that a message names
 
 def card_path(path: str | os.PathLike[str]) -> Path:
     """The card of a name: only known endings are cut off, so ``lr-0.1`` stays whole."""
-    path = Path(path)
+    path = file_path("path", path)
     ending = next((e for e in _ENDINGS if path.name.endswith(e) and path.name != e), "")
     return path.with_name(path.name.removesuffix(ending) + ".json")
 

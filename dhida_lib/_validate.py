@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+import json
+import os
 import sys
 from collections.abc import Iterable, Mapping, Set
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 __all__ = [
+    "about_dict",
     "bad",
     "choice",
+    "computable",
+    "file_path",
+    "first_weight",
     "instance",
+    "known_device",
     "number",
     "positive",
     "positive_int",
+    "same_type",
     "seed_int",
+    "sized",
     "suggestion",
     "tensor",
     "whole",
@@ -107,11 +117,21 @@ def computable(x: Tensor) -> bool:
 
 def same_type(x: Tensor, weight: Tensor) -> bool:
     """Can a layer with this weight read x? Autocast brings types together; where it is on, torch decides."""
+    if x.device != weight.device:
+        return False
     try:
         cast = torch.is_autocast_enabled(x.device.type)
     except (TypeError, RuntimeError):  # before torch 2.4 it cannot be asked so, and on "meta" never
         cast = True
-    return cast or (x.dtype, x.device) == (weight.dtype, weight.device)
+    return cast or x.dtype == weight.dtype
+
+
+def first_weight(model: Any) -> Tensor:
+    """Return the first weight of a network; what has none is a ``ValueError``."""
+    weight = next(instance("model", model, nn.Module, "a network, an nn.Module").parameters(), None)
+    if weight is None:
+        raise bad("model", type(model).__name__, "a network with weights")
+    return weight
 
 
 def tensor(name: str, value: Any, need: str = "a tensor or an array of numbers") -> Tensor:
@@ -151,6 +171,39 @@ def suggestion(value: Any, options: Iterable[str]) -> str:
     """What was probably meant, as the end of an error message; empty if nothing is near."""
     near = get_close_matches(value.lower(), list(options), n=1) if isinstance(value, str) else []
     return f" (did you mean {near[0]!r}?)" if near else ""
+
+
+def known_device(name: str, value: Any) -> torch.device:
+    """Return the device that ``value`` names, whether it is here or not, else raise ``ValueError``."""
+    need = "a device that torch finds, such as 'cpu' or 'cuda:1'"
+    try:
+        found = torch.device(instance(name, value, (str, torch.device), need))
+    except RuntimeError as error:
+        raise bad(name, value, need) from error
+    if found.type == "meta":  # it computes nothing
+        raise bad(name, value, need)
+    return found
+
+
+def file_path(name: str, value: Any) -> Path:
+    """Return ``value`` as the path of a file, there or not; one without a name is a ``ValueError``."""
+    path = Path(instance(name, value, (str, os.PathLike), "the path of a file"))
+    if not path.name:
+        raise bad(name, str(value), "the path of a file")
+    return path
+
+
+def about_dict(about: Any) -> dict[str, Any]:
+    """Return what else is said of a file, an empty dictionary for None, else raise ``ValueError``."""
+    need = "a dictionary that JSON can hold, or None"
+    given = {} if about is None else instance("about", about, dict, need)
+    for key in given:
+        instance("about", key, str, f"{need}, with texts as keys")
+    try:
+        json.dumps(given, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise bad("about", f"{type(error).__name__}: {error}", need) from error
+    return given
 
 
 def sized(name: str, value: Any, need: str, length: int | None = None) -> Any:

@@ -17,7 +17,16 @@ from typing import Any, ClassVar, Union, get_args, get_origin, get_type_hints
 
 import torch
 
-from dhida_lib._validate import bad, choice, instance, positive, positive_int, seed_int, suggestion
+from dhida_lib._validate import (
+    bad,
+    choice,
+    instance,
+    known_device,
+    positive,
+    positive_int,
+    seed_int,
+    suggestion,
+)
 
 __all__ = [
     "PROFILES",
@@ -470,16 +479,9 @@ def named_device(name: str) -> torch.device:
     Raises:
         ValueError: if torch knows no such device, or it computes nothing.
     """
-    if name == "auto":
+    if isinstance(name, str) and name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    need = "'auto' or a device that torch finds, such as 'cpu' or 'cuda:1'"
-    try:
-        found = torch.device(instance("device", name, str, need))
-    except RuntimeError as error:
-        raise bad("device", name, need) from error
-    if found.type == "meta":  # it computes nothing
-        raise bad("device", name, need)
-    return found
+    return known_device("device", instance("device", name, str, "'auto' or the name of a device"))
 
 
 def nested(values: Mapping[str, Any], complete: bool = True) -> dict[str, dict[str, Any]]:

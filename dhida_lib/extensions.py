@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
+import re
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -29,6 +30,8 @@ def import_extension(name: str | os.PathLike[str]) -> ModuleType:
     """
     path = Path(name)
     if path.suffix != ".py":
+        if not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*", str(name)):
+            raise bad("import", str(name), "a Python file or a module that can be imported")
         try:
             return importlib.import_module(str(name))
         except ModuleNotFoundError as error:

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from dhida_lib._files import read_card, sha256, write_atomic, write_card
-from dhida_lib._validate import bad
+from dhida_lib._validate import bad, instance
 from dhida_lib.data import RetrievalData, Split
 from dhida_lib.models import HashNetwork, Head
 
@@ -106,6 +106,7 @@ def with_maps(
     Raises:
         ValueError: if nothing is frozen, the disk has too little room, or a file is damaged.
     """
+    instance("data", data, RetrievalData, "the data, as `load_dataset` gives them")
     splits: dict[str, Any] = {
         part: cached_maps(model, getattr(data, part), cache, say) for part in ("train", "query", "database")
     }
@@ -132,8 +133,11 @@ def cached_maps(
         ValueError: if nothing is frozen, a map does not fit into half precision, the disk has too little
             room, or a file is damaged.
     """
+    instance("model", model, HashNetwork, "a HashNetwork with `frozen`")
+    instance("split", split, Split, "a Split")
     say = say or (lambda line: print(line, file=sys.stderr))
-    home = Path(cache or os.environ.get("DHIDA_CACHE") or Path.home() / ".cache" / "dhida").expanduser()
+    usual = os.environ.get("DHIDA_CACHE") or Path.home() / ".cache" / "dhida"
+    home = Path(usual if cache is None else cache).expanduser()
     folder = home / f"maps-{_key(model, split)}"
     names = _names(split)
     known = _known(folder)
@@ -182,7 +186,11 @@ def _opened(base: Path) -> Tensor:
     whole = file.is_file() and file.stat().st_size == 2 * size
     if not whole or (2 * size <= _CHECKED and sha256(file) != content["sha256"]):
         raise ValueError(f"{file} is damaged. Remove it and {base.name}.json; its maps are made again.")
-    return torch.from_file(str(file), shared=False, size=size, dtype=torch.float16).view(shape)
+    try:
+        return torch.from_file(str(file), shared=False, size=size, dtype=torch.float16).view(shape)
+    except RuntimeError as error:  # of a name that is not UTF-8, for one
+        text = f"a folder whose files torch can map into memory ({error})"
+        raise bad("cache", str(file.parent), text) from error
 
 
 def _compute(model: HashNetwork, split: Split, todo: dict[str, int], folder: Path, say: Say) -> None:

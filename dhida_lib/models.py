@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from dhida_lib import _tensors
 from dhida_lib._files import write_atomic
-from dhida_lib._validate import bad, choice, positive, positive_int
+from dhida_lib._validate import about_dict, bad, choice, instance, positive, positive_int
 from dhida_lib.attention import ATTENTIONS, build_attention
 from dhida_lib.backbones import build_backbone
 from dhida_lib.codes import CODE_RULES, to_codes
@@ -137,7 +137,12 @@ class HashNetwork(nn.Module):
         return [(name, module) for name in names for module in self.backbone.parts(name)]
 
     def train(self, mode: bool = True) -> HashNetwork:
-        """Switch to training mode (or evaluation); what is frozen stays in evaluation mode."""
+        """Switch to training mode (or evaluation); what is frozen stays in evaluation mode.
+
+        Raises:
+            ValueError: if ``mode`` is neither True nor False.
+        """
+        instance("mode", mode, bool, "True or False")
         super().train(mode)
         for _, module in self.frozen_parts():
             module.eval()
@@ -332,7 +337,7 @@ class Head(nn.Module):
 
     def __init__(self, network: HashNetwork) -> None:
         super().__init__()
-        if not network._frozen_stages:
+        if not instance("network", network, HashNetwork, "a HashNetwork with `frozen`")._frozen_stages:
             raise bad("network", "one without a frozen part", "a HashNetwork with `frozen`")
         self.network = network
         self.bits = network.bits
@@ -355,15 +360,16 @@ def save_model(model: HashNetwork, path: str | os.PathLike[str], about: dict[str
         The JSON file's path.
 
     Raises:
-        ValueError: if a weight is not a finite number.
+        ValueError: if a weight is not a finite number, or an argument is of another kind.
     """
+    instance("model", model, HashNetwork, "a HashNetwork")
     if (name := _tensors.not_finite(model)) is not None:
         raise bad("model", f"{name} with NaN or infinity", "a network of finite weights")
     content = {
         "model": model.config,
         "preprocess": None if model.preprocess is None else model.preprocess.as_dict(),
         "class_names": None if model.class_names is None else list(model.class_names),
-        "about": {**model.about, **(about or {})},
+        "about": {**model.about, **about_dict(about)},
     }
     card, tensors = _tensors.card_path(path), _tensors.plain(model.state_dict())
     return _tensors.write(card, f"{card.stem}.safetensors", lambda p: save_file(tensors, str(p)), content)

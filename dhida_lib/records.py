@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from dhida_lib._files import read_card, sha256, write_card
-from dhida_lib._validate import bad
+from dhida_lib._validate import bad, instance
 from dhida_lib.config import RunConfig, nested
 
 __all__ = ["Record", "as_recorded", "load_record", "load_records", "machine", "save_record", "weights_name"]
@@ -77,8 +77,9 @@ def as_recorded(config: RunConfig) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: if the file of weights is not there.
+        ValueError: if ``config`` is no `RunConfig`.
     """
-    settings = config.as_dict()
+    settings = instance("config", config, RunConfig, "a RunConfig").as_dict()
     settings["network"]["weights"] = weights_name(config.network.weights)
     folder = config.data.folder
     settings["data"]["folder"] = None if folder is None else Path(folder).name
@@ -96,7 +97,10 @@ def weights_name(weights: str | None) -> str | None:
 
     Raises:
         FileNotFoundError: if there is no such file.
+        ValueError: if ``weights`` is no text.
     """
+    if weights is not None:
+        instance("weights", weights, str, "None, 'imagenet' or the path of a file")
     if weights is None or weights == "imagenet" or re.fullmatch(r".+ \(SHA-256 [0-9a-f]{16}\)", weights):
         return weights
     if not Path(weights).is_file():
@@ -153,7 +157,11 @@ def save_record(record: Record, path: str | os.PathLike[str]) -> Path:
 
     Returns:
         The path.
+
+    Raises:
+        ValueError: if ``record`` is none, or JSON cannot hold it.
     """
+    instance("record", record, Record, "a Record")
     return write_card(path, asdict(record))
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from dhida_lib import _distributed
 from dhida_lib._files import sha256
-from dhida_lib._validate import bad
+from dhida_lib._validate import bad, instance, number
 from dhida_lib.backbones import BACKBONES, ImageForm, image_form
 from dhida_lib.codes import to_codes
 from dhida_lib.config import PROFILES, RunConfig
@@ -41,11 +41,12 @@ def hold_out(data: RetrievalData, held_out: float) -> RetrievalData:
         halves of the cut; the database also holds the training images where the protocol's does.
 
     Raises:
-        ValueError: if ``held_out`` leaves no image on one side.
+        ValueError: if ``held_out`` is no number, or leaves no image on one side.
 
     Source: the paper has no validation set; used for the settings of Chapter 11.
     """
-    n = len(data.train)
+    n = len(instance("data", data, RetrievalData, "the data, as `load_dataset` gives them").train)
+    held_out = number("held_out", held_out)
     cut = n - round(n * held_out) if 0 < held_out < 1 else 0
     middle = (cut + n) // 2
     if not 0 < cut < middle < n:
@@ -82,6 +83,7 @@ def build(
 
     Source: Algorithm 1; built in Chapter 11.
     """
+    instance("config", config, RunConfig, "a RunConfig")
     d, n, method = config.data, config.network, LOSSES[config.loss.method]
     form = image_form(n.backbone, n.weights)
     _fitting_side(config, form)
@@ -136,13 +138,14 @@ def measure(model: HashNetwork | Head, data: RetrievalData, method: str | None =
         The dictionary of `metrics.evaluate`, at the protocol's k.
 
     Raises:
-        ValueError: if the network diverged, or the method is unknown.
+        ValueError: if the network diverged, the method is unknown, or ``data`` are none.
 
     Source: §4.2; used in Chapters 11 and 13.
     """
+    instance("data", data, RetrievalData, "the data, as `load_dataset` gives them")
     own = getattr(model, "code_rule", "sign")
     rule = own if method is None else LOSSES.find(method, "method").code_rule
-    q, d = (to_codes(outputs(model, split), rule) for split in (data.query, data.database))
+    q, d = [to_codes(outputs(model, split), rule) for split in (data.query, data.database)]
     return evaluate(q, d, data.query.labels, data.database.labels, k=data.protocol.map_k)
 
 

@@ -13,6 +13,7 @@ from dhida_lib.backbones.base import (
     IMAGENET_FORM,
     Backbone,
     imagenet_file,
+    is_imagenet,
     register_backbone,
     torchvision_models,
 )
@@ -53,7 +54,7 @@ class AlexNet(Backbone):
         if in_channels != 3:
             self.features[0] = nn.Conv2d(in_channels, 64, kernel_size=11, stride=4, padding=2)
         if weights is not None:
-            path = imagenet_file(models.AlexNet_Weights.IMAGENET1K_V1) if weights == "imagenet" else weights
+            path = imagenet_file(models.AlexNet_Weights.IMAGENET1K_V1) if is_imagenet(weights) else weights
             self._load(path, first="features.0.weight", head="classifier.6.")
 
     def stages(self) -> list[tuple[str, Callable[[Tensor], Tensor]]]:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from dhida_lib._registry import Registry
-from dhida_lib._validate import bad
+from dhida_lib._validate import bad, computable, same_type
 
 __all__ = [
     "BACKBONES",
@@ -108,8 +108,12 @@ class Backbone(nn.Module):
             ValueError: if x is no such batch, or its images are too small for this backbone.
         """
         y = self.check_images(x)
-        for _, step in self.stages():
-            y = step(y)
+        try:
+            for _, step in self.stages():
+                y = step(y)
+        except ValueError as error:  # batch norm, of one number
+            need = "larger, or more than one image, for training: batch norm needs several numbers"
+            raise bad("x", f"shape {tuple(x.shape)}", need) from error
         return y
 
     def pool(self, A: Tensor) -> Tensor:
@@ -131,6 +135,10 @@ class Backbone(nn.Module):
             raise bad("x", type(x).__name__, need)
         if x.ndim != 4 or x.shape[1] != self.in_channels or not x.is_floating_point():
             raise bad("x", f"shape {tuple(x.shape)} of {x.dtype}", need)
+        weight = next(self.parameters(), None)
+        if not computable(x) or (weight is not None and not same_type(x, weight)):
+            own = "" if weight is None else f", of this network's {weight.dtype} on {weight.device}"
+            raise bad("x", f"{x.dtype}, {x.layout}, on {x.device}", f"dense {need}{own}")
         if min(x.shape[2:]) < self.smallest:
             need = f"images of at least {self.smallest}×{self.smallest} pixels"
             raise bad("x", f"shape {tuple(x.shape)}", need)
@@ -214,6 +222,11 @@ def torchvision_models() -> Any:
     except ImportError as error:
         raise ImportError("This backbone needs torchvision: pip install 'dhida-lib[imagenet]'") from error
     return models
+
+
+def is_imagenet(weights: Any) -> bool:
+    """Are the weights asked for by the name ``"imagenet"``, and not by a path?"""
+    return isinstance(weights, str) and weights == "imagenet"
 
 
 def imagenet_file(weights: Any) -> Path:

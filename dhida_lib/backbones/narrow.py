@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dhida_lib._validate import bad, positive_int
-from dhida_lib.backbones.base import Backbone, register_backbone
+from dhida_lib.backbones.base import Backbone, is_imagenet, register_backbone
 
 __all__ = ["NarrowAlexNet", "NarrowResNet", "ResidualBlock"]
 
@@ -79,7 +79,7 @@ class NarrowResNet(Backbone):
         self.block2 = ResidualBlock(w, 2 * w, stride=2)
         self.block3 = ResidualBlock(2 * w, 4 * w, stride=2)
         self.block4 = ResidualBlock(4 * w, 4 * w)
-        if weights == "imagenet":
+        if is_imagenet(weights):
             raise bad("weights", weights, "None or the path of a file: narrow-resnet has no ImageNet weights")
         if weights is not None:
             self._load(weights, first="conv1.weight", head="fc.")
@@ -143,7 +143,7 @@ class NarrowAlexNet(Backbone):
             *(nn.Dropout(), nn.Linear(9 * 4 * w, 16 * w), nn.ReLU()),
             *(nn.Dropout(), nn.Linear(16 * w, 16 * w), nn.ReLU()),
         )
-        if weights == "imagenet":
+        if is_imagenet(weights):
             raise bad(
                 "weights", weights, "None or the path of a file: narrow-alexnet has no ImageNet weights"
             )

@@ -12,8 +12,16 @@ import torch
 from torch import Tensor, nn
 
 from dhida_lib._files import sha256
-from dhida_lib._validate import bad, positive_int
-from dhida_lib.backbones.base import TIMM, Backbone, ImageForm, fill, read_state_dict, register_backbone
+from dhida_lib._validate import bad, instance, positive_int
+from dhida_lib.backbones.base import (
+    TIMM,
+    Backbone,
+    ImageForm,
+    fill,
+    is_imagenet,
+    read_state_dict,
+    register_backbone,
+)
 from dhida_lib.backbones.module import ModuleBackbone
 
 __all__ = ["EfficientNetLite0", "TimmBackbone"]
@@ -44,7 +52,7 @@ class TimmBackbone(ModuleBackbone):
         )
         self.smallest = given["input_size"][-1] if given.get("fixed_input_size") else 1
         self.form = _form_of(given)
-        if weights == "imagenet":
+        if is_imagenet(weights):
             net.load_state_dict(_timm_weights(model, in_channels))
         elif weights is not None:
             head = str(given.get("classifier") or "classifier")
@@ -105,7 +113,7 @@ class EfficientNetLite0(Backbone):
         self.in_channels = positive_int("in_channels", in_channels)
         net = _timm_model(self._MODEL, in_channels)
         self.conv_stem, self.bn1, self.blocks = net.conv_stem, net.bn1, net.blocks
-        if weights == "imagenet":
+        if is_imagenet(weights):
             self._load_state(self._shipped(), first="conv_stem.weight", name=str(weights))
         elif weights is not None:
             self._load(weights, first="conv_stem.weight", head=("conv_head.", "bn2.", "classifier."))
@@ -145,6 +153,7 @@ class EfficientNetLite0(Backbone):
 def _timm_model(name: str, in_channels: int, classes: int = 0) -> Any:
     """One of timm's models with random weights."""
     timm = _timm()
+    instance("model", name, str, "the name of one of timm's models")
     if not timm.is_model(name):
         near = timm.list_models(f"*{name}*")[:5]
         raise bad("backbone", f"{TIMM}{name}", "a model that timm knows" + f", such as {near}" * bool(near))

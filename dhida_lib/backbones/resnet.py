@@ -12,6 +12,7 @@ from dhida_lib.backbones.base import (
     IMAGENET_FORM,
     Backbone,
     imagenet_file,
+    is_imagenet,
     register_backbone,
     torchvision_models,
 )
@@ -57,7 +58,7 @@ class ResNet18(Backbone):
         if in_channels != 3:
             self.conv1 = nn.Conv2d(in_channels, 64, kernel_size=7, stride=2, padding=3, bias=False)
         if weights is not None:
-            path = imagenet_file(models.ResNet18_Weights.IMAGENET1K_V1) if weights == "imagenet" else weights
+            path = imagenet_file(models.ResNet18_Weights.IMAGENET1K_V1) if is_imagenet(weights) else weights
             self._load(path, first="conv1.weight", head="fc.")
 
     def stages(self) -> list[tuple[str, Callable[[Tensor], Tensor]]]:

@@ -107,8 +107,8 @@ def png(fig: Figure, *, tight: bool = True, scale: float = 2.0) -> bytes:
         ValueError: if ``fig`` is no figure or ``scale`` not a number > 0.
     """
     instance("fig", fig, Figure, "a matplotlib Figure")
-    if positive("scale", scale) > 20:
-        raise bad("scale", scale, "a number of pixels, at most 20")
+    if not 0.01 <= positive("scale", scale) <= 20:
+        raise bad("scale", scale, "a number of pixels, 0.01 to 20")
     buffer = io.BytesIO()
     box: dict[str, Any] = {"bbox_inches": "tight", "pad_inches": 0.08} if tight else {}
     fig.savefig(buffer, format="png", dpi=CSS_DPI * scale, facecolor="white", **box)

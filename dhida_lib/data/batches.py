@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from dhida_lib._validate import bad, choice, positive_int
+from dhida_lib._validate import bad, choice, computable, instance, positive_int, sized, tensor, whole
 from dhida_lib.data.splits import Split
 
 __all__ = ["AUGMENTATIONS", "batches", "random_flip", "random_shift"]
@@ -16,6 +17,22 @@ AUGMENTATIONS = ("none", "flip", "flip-shift", "crop-flip")
 """What `batches` can do to training images."""
 
 _SHIFT = 2  # pixels of the stored picture
+
+
+def _images(batch: Any) -> Tensor:
+    """Return a batch of images (B×C×H×W), else raise ``ValueError``."""
+    need = "a dense tensor of images B×C×H×W"
+    x = instance("batch", batch, Tensor, need)
+    if x.ndim != 4 or not computable(x):
+        raise bad("batch", f"shape {tuple(x.shape)} of {x.dtype}, {x.layout}", need)
+    return x
+
+
+def _generator(generator: Any) -> None:
+    """Refuse what is neither None nor a generator on the CPU."""
+    need = "a torch.Generator on the CPU, or None"
+    if generator is not None and instance("generator", generator, torch.Generator, need).device.type != "cpu":
+        raise bad("generator", generator.device, need)
 
 
 def random_flip(batch: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -27,7 +44,12 @@ def random_flip(batch: Tensor, generator: torch.Generator | None = None) -> Tens
 
     Returns:
         The images (B×C×H×W).
+
+    Raises:
+        ValueError: if these are no images, or ``generator`` is none.
     """
+    _images(batch)
+    _generator(generator)
     flip = (torch.rand(len(batch), generator=generator) < 0.5).to(batch.device)  # B
     return torch.where(flip[:, None, None, None], batch.flip(-1), batch)
 
@@ -47,13 +69,20 @@ def random_shift(
         The images (B×C×H×W).
 
     Raises:
-        ValueError: if ``pixels`` is not a positive integer.
+        ValueError: if these are no images, ``pixels`` is not a positive integer (at most their longer side),
+            or another argument does not fit.
     """
-    positive_int("pixels", pixels)
-    b, c, h, w = batch.shape
+    b, c, h, w = _images(batch).shape
+    _generator(generator)
+    if positive_int("pixels", pixels) > max(h, w, 1):
+        raise bad("pixels", pixels, f"at most the longer side of the images, {max(h, w)}")
+    need = f"one number, or {c}, one per channel"
+    border = tensor("fill", fill, need)
+    if border.is_complex() or border.numel() not in (1, c) or border.ndim > 1:
+        raise bad("fill", f"shape {tuple(border.shape)} of {border.dtype}", need)
     device = batch.device
     canvas = torch.empty(b, c, h + 2 * pixels, w + 2 * pixels, dtype=batch.dtype, device=device)
-    canvas[:] = torch.as_tensor(fill, dtype=batch.dtype, device=device).reshape(1, -1, 1, 1)
+    canvas[:] = border.to(device, batch.dtype).reshape(1, -1, 1, 1)
     canvas[:, :, pixels : pixels + h, pixels : pixels + w] = batch
     corner = torch.randint(0, 2 * pixels + 1, (2, b), generator=generator).to(
         device
@@ -96,12 +125,20 @@ def batches(
         int64).
 
     Raises:
-        ValueError: if ``batch_size`` or ``augment`` is wrong.
+        ValueError: if an argument is wrong.
 
     Source: Algorithm 1; built in Chapter 2.
     """
     positive_int("batch_size", batch_size)
     choice("augment", augment, AUGMENTATIONS)
+    if not callable(getattr(split, "batch", None)):
+        raise bad("split", type(split).__name__, "a Split")
+    _generator(generator)
+    rank, world = (whole("share", n) for n in sized("share", share, "a pair (rank, world)", 2))
+    if rank >= world:
+        raise bad("share", share, "a pair (rank, world) with rank < world")
+    if device is not None:
+        instance("device", device, torch.device, "a torch.device, or None")
     if augment == "crop-flip" and getattr(split, "crop", None) is None:
         raise bad("augment", augment, "another one for a split without `crop`")
     return _walk(split, batch_size, shuffle, generator, augment, share, last, device)
@@ -119,10 +156,10 @@ def _walk(
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     order = torch.randperm(len(split), generator=generator) if shuffle else torch.arange(len(split))
     rank, world = share
-    for whole in order.split(batch_size):
-        if len(whole) < batch_size and not last:
+    for part in order.split(batch_size):
+        if len(part) < batch_size and not last:
             return
-        index = whole.tensor_split(world)[rank] if world > 1 else whole
+        index = part.tensor_split(world)[rank] if world > 1 else part
         corners = None
         if augment == "crop-flip":
             free = torch.tensor([side - (split.crop or 0) + 1 for side in split.pixels.shape[-2:]])

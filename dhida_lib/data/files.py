@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dhida_lib._files import read_card, sha256, write_card
-from dhida_lib._validate import bad, positive_int
+from dhida_lib._validate import bad, positive_int, sized
 from dhida_lib.data.images import printable, read_image
 from dhida_lib.data.preprocess import Preprocess
 
@@ -123,12 +123,13 @@ def shrunk(
             room, or the store is damaged.
     """
     say = say or (lambda line: print(line, file=sys.stderr))
-    paths = [Path(f) for f in files]
+    paths = [Path(f) for f in sized("files", files, "a list of image files")]
     if not paths:
         raise bad("files", "none", "at least one image")
     positive_int("side", side)
     workers = (os.cpu_count() or 1) if workers is None else positive_int("workers", workers)
-    folder = Path(cache or os.environ.get("DHIDA_CACHE") or Path.home() / ".cache" / "dhida").expanduser()
+    usual = os.environ.get("DHIDA_CACHE") or Path.home() / ".cache" / "dhida"
+    folder = Path(usual if cache is None else cache).expanduser()
     target = folder / f"{_key(paths, side)}.bytes"
     card = target.with_suffix(".json")
     if not card.is_file():
@@ -147,7 +148,11 @@ def shrunk(
     if len(skipped) > _NAMED:
         say(f"left out: {len(skipped) - _NAMED:,} more, which {card} names")
     kept = torch.tensor([i for i in range(len(paths)) if i not in skipped])
-    pixels = torch.from_file(str(target), shared=False, size=len(kept) * 3 * side**2, dtype=torch.uint8)
+    try:
+        pixels = torch.from_file(str(target), shared=False, size=len(kept) * 3 * side**2, dtype=torch.uint8)
+    except RuntimeError as error:  # of a name that is not UTF-8, for one
+        text = f"a folder whose files torch can map into memory ({error})"
+        raise bad("cache", str(folder), text) from error
     return Shrunk(pixels.view(len(kept), 3, side, side), kept, skipped)
 
 

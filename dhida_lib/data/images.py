@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from dhida_lib._validate import positive_int
+from dhida_lib._validate import instance, positive_int
 
 __all__ = ["IMAGE_FORMATS", "fit_square", "opened", "printable", "read_image"]
 
@@ -132,8 +132,13 @@ def fit_square(image: Image.Image, side: int) -> NDArray[np.uint8]:
     Returns:
         Bytes (uint8, 3×side×side).
 
+    Raises:
+        ValueError: if ``image`` is no picture of PIL's, or ``side`` no positive integer.
+
     Source: §4.1; used in Chapters 16 and 18.
     """
+    instance("image", image, Image.Image, "a picture of PIL")
+    positive_int("side", side)
     rgb = _rgb(_turned(image))
     return np.asarray(ImageOps.fit(rgb, (side, side), Image.Resampling.BILINEAR)).transpose(2, 0, 1)
 

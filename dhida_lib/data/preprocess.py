@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from dhida_lib._validate import bad, choice, positive_int
+from dhida_lib._validate import bad, choice, computable, instance, positive_int, tensor
 from dhida_lib.backbones.base import ImageForm
 from dhida_lib.data.images import fit_square, read_image
 
@@ -60,7 +60,7 @@ class Preprocess:
     crop: int | None = None
 
     def __post_init__(self) -> None:
-        if self.channels not in (1, 3):
+        if positive_int("channels", self.channels) not in (1, 3):
             raise bad("channels", self.channels, "1 or 3")
         positive_int("side", self.side)
         if self.crop is not None:
@@ -110,7 +110,7 @@ class Preprocess:
         """
         names = {f.name for f in fields(cls)}
         if not isinstance(values, dict) or not {"channels", "side"} <= set(values) <= names:
-            got = sorted(values) if isinstance(values, dict) else type(values).__name__
+            got = sorted(map(str, values)) if isinstance(values, dict) else type(values).__name__
             raise bad("preprocess", got, f"a dictionary of {', '.join(sorted(names))}")
         lists: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
         return cls(**lists)
@@ -158,21 +158,34 @@ class Preprocess:
         Returns:
             float32, B×C×side×side.
 
+        Raises:
+            ValueError: if ``pixels`` are no such bytes, or another argument does not fit.
+
         Source: §4.1; built in Chapter 2.
         """
-        x = pixels
+        need = f"bytes, a uint8 tensor B×{self.channels}×h×w"
+        x = instance("pixels", pixels, Tensor, need)
+        if x.dtype != torch.uint8 or x.ndim != 4 or x.shape[1] != self.channels or not computable(x):
+            raise bad("pixels", f"shape {tuple(x.shape)} of {x.dtype}, {x.layout}", need)
+        if device is not None:
+            instance("device", device, torch.device, "a torch.device, or None")
+        if min(x.shape[2:]) < (self.crop or 1):
+            raise bad("pixels", f"shape {tuple(x.shape)}", f"squares of at least {self.crop or 1} pixels")
         if self.crop is not None and len(x):
             s = self.crop
             if corners is None:
                 r, c = ((edge - s) // 2 for edge in x.shape[-2:])
                 x = x[..., r : r + s, c : c + s]
             else:
-                places = zip(x, corners.tolist(), strict=True)
+                places = zip(x, self._places(corners, x), strict=True)
                 x = torch.stack([image[:, r : r + s, c : c + s] for image, (r, c) in places])
         if device is not None:
             pin = device.type == "cuda" and x.device.type == "cpu"  # then the copy runs beside the computing
             x = (x.pin_memory() if pin else x).to(device, non_blocking=pin)
         if flips is not None:  # of bytes: a quarter of the memory
+            if not isinstance(flips, Tensor) or flips.dtype != torch.bool or flips.shape != (len(x),):
+                got = f"shape {tuple(flips.shape)} of {flips.dtype}" if isinstance(flips, Tensor) else flips
+                raise bad("flips", got, f"a boolean tensor ({len(x)},)")
             x = torch.where(flips.to(x.device)[:, None, None, None], x.flip(-1), x)
         mean, std = (torch.tensor(v, device=x.device).view(1, -1, 1, 1) for v in (self.mean, self.std))
         x = x.float().div_(255).sub_(mean).div_(std)  # B×C×H×W
@@ -182,6 +195,18 @@ class Preprocess:
             rows, columns = (_resizing(a, b, self.interpolation, x.device) for a, b in pairs)
             x = rows @ x @ columns.T
         return x
+
+    def _places(self, corners: Any, x: Tensor) -> list[list[int]]:
+        """Row and column of each cut of images ``x``, checked."""
+        need = f"integers ({len(x)}×2)"
+        at = tensor("corners", corners, need)
+        if at.is_floating_point() or at.is_complex() or at.shape != (len(x), 2):
+            raise bad("corners", f"shape {tuple(at.shape)} of {at.dtype}", need)
+        free = [side - (self.crop or 0) for side in x.shape[-2:]]
+        places: list[list[int]] = at.tolist()
+        if not all(0 <= r <= free[0] and 0 <= c <= free[1] for r, c in places):
+            raise bad("corners", places, f"rows 0 to {free[0]} and columns 0 to {free[1]}")
+        return places
 
     def __call__(self, images: Any, device: torch.device | None = None) -> Tensor:
         """Pictures as a network sees them.
@@ -210,7 +235,7 @@ def _picture(image: Any) -> Image.Image:
     """An array or tensor as a PIL image."""
     need = "a file's path, a PIL image, an array H×W or H×W×3, or a tensor C×H×W with C = 1 or 3"
     if isinstance(image, Tensor):
-        if image.ndim != 3 or len(image) not in (1, 3):
+        if image.ndim != 3 or len(image) not in (1, 3) or not computable(image) or image.is_meta:
             raise bad("image", f"shape {tuple(image.shape)}", need)
         image = image.detach().cpu().permute(1, 2, 0).numpy()
     if not isinstance(image, np.ndarray):

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dhida_lib._validate import bad, instance, positive_int, whole
+from dhida_lib._validate import bad, instance, positive_int, sized, whole
 from dhida_lib.labels import as_labels
 
 __all__ = [
@@ -95,8 +95,11 @@ def seeded_bits(shape: int | tuple[int, ...], seed: int, stream: int = 0) -> NDA
         Integers, uniform over 0 … 2⁶⁴ − 1.
 
     Raises:
-        ValueError: if the seed is not an integer ≥ 0.
+        ValueError: if a number is not an integer ≥ 0.
     """
+    sides = (shape,) if isinstance(shape, int) else sized("shape", shape, "an integer or a tuple of integers")
+    for side in sides:
+        whole("shape", side)
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
         raise bad("seed", seed, "an integer ≥ 0")
     bits = np.random.PCG64(np.random.SeedSequence((int(seed), whole("stream", stream))))
@@ -192,6 +195,8 @@ def split_rows(
     instance("protocol", protocol, Protocol, "a Protocol")
     order = seeded_order(len(labels), seed)
     most = int(labels.max(initial=0))
+    for name in () if class_names is None else sized("class_names", class_names, "the names of the classes"):
+        instance("class_names", name, str, "the names of the classes")
     classes = len(class_names) if class_names else most + 1
     if most >= (classes if class_names else max(len(labels), 1)):
         raise bad("labels", f"{len(labels)} of them, up to {most}", "class ids, counted from 0")

@@ -15,12 +15,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from dhida_lib._validate import bad, instance, tensor
+from dhida_lib._validate import bad, instance, known_device, tensor
 from dhida_lib.data.preprocess import Preprocess, as_bytes
 from dhida_lib.data.protocols import Protocol, class_ids, split_rows
 from dhida_lib.labels import as_labels
 
 __all__ = ["Images", "RetrievalData", "Split", "assemble"]
+
+
+_MOST_CLASSES = 1_000_000  # that `from_arrays` gives names to
 
 
 class Images(NamedTuple):
@@ -81,6 +84,10 @@ class Split(Dataset[tuple[Tensor, "int | Tensor"]]):
         for name, value in (("labels", self.labels), ("indices", self.indices)):
             if not value.ndim or len(value) != n:
                 raise bad(name, f"shape {tuple(value.shape)}", f"as many as the {n} images")
+        if self.rows is not None and n:
+            first, final = int(self.rows.min()), int(self.rows.max())
+            if first < 0 or final >= len(pixels):
+                raise bad("rows", f"{first} … {final}", f"row numbers of the {len(pixels)} stored images")
         instance("preprocess", preprocess, Preprocess, "a Preprocess")
         form = (preprocess.channels, preprocess.kept, preprocess.kept)
         if tuple(pixels.shape[1:]) != form:
@@ -141,7 +148,8 @@ class Split(Dataset[tuple[Tensor, "int | Tensor"]]):
             device.
 
         Raises:
-            ValueError: if a position is outside the split or not an integer.
+            ValueError: if a position is outside the split or not an integer, or corners, flips or device do
+                not fit.
 
         Source: §4.1; built in Chapter 2.
         """
@@ -195,9 +203,17 @@ class Split(Dataset[tuple[Tensor, "int | Tensor"]]):
 
         Returns:
             A split whose tensors lie on ``device``.
+
+        Raises:
+            ValueError: if there is no such device.
         """
+        place = known_device("device", device)
         pixels = self.pixels if self.rows is None else self.pixels[self.rows]
-        return self._like(pixels.to(device), self.labels, self.indices)
+        try:
+            pixels = pixels.to(place)
+        except (RuntimeError, AssertionError) as error:  # it is not on this machine, or has too little memory
+            raise bad("device", device, f"one that takes the images here ({error})") from error
+        return self._like(pixels, self.labels, self.indices)
 
     def _like(self, pixels: Tensor, labels: Tensor, indices: Tensor, rows: Tensor | None = None) -> Split:
         return Split(pixels, labels, indices.to(pixels.device), self.preprocess, rows)
@@ -472,8 +488,10 @@ def assemble(
 
     Source: §4.1; built in Chapter 2.
     """
-    ids = class_ids(images.labels)
-    instance("pixels", images.pixels, np.ndarray, "an array of uint8 images n×C×H×W")
+    ids = class_ids(instance("images", images, Images, "Images").labels)
+    need = "an array of uint8 images n×C×H×W"
+    if instance("pixels", images.pixels, np.ndarray, need).ndim != 4:
+        raise bad("pixels", f"shape {images.pixels.shape}", need)
     if len(ids) != len(images.pixels):
         raise bad("labels", f"{len(ids)} of them", f"as many as the {len(images.pixels)} images")
     pixels = torch.from_numpy(images.pixels)

@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from dhida_lib._validate import bad
+from dhida_lib._validate import bad, instance
 from dhida_lib.experiments.plan import Job, find
 from dhida_lib.records import Record
 
@@ -61,8 +61,15 @@ def paired(a: dict[int, Record], b: dict[int, Record], measure: str = "map") -> 
         a − b over the seeds that both have.
 
     Raises:
-        ValueError: if they share no seed.
+        ValueError: if they share no seed, or a record has no such measure.
     """
+    instance("measure", measure, str, "the name of a number of the records' metrics")
+    for name, row in (("a", a), ("b", b)):
+        for record in instance(name, row, dict, "a dictionary: seed → record").values():
+            metrics = instance(name, record, Record, "a dictionary: seed → record").metrics
+            if not isinstance(metrics.get(measure), (int, float)):
+                numbers = [key for key, value in metrics.items() if isinstance(value, (int, float))]
+                raise bad("measure", measure, f"a number of the records' metrics: {', '.join(numbers)}")
     shared = sorted(a.keys() & b.keys())
     if not shared:
         raise bad("b", f"seeds {sorted(b)}", f"at least one of the seeds of `a`, {sorted(a)}")

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from dhida_lib._validate import choice, positive_int
+from dhida_lib._validate import choice, instance, positive, positive_int, seed_int, sized
 from dhida_lib.config import RunConfig
 from dhida_lib.data import DATASETS
 from dhida_lib.experiments.tables import BEYOND, METHODS, MODELS, RATES, VALIDATION, base
@@ -49,6 +49,9 @@ def find(config: RunConfig, records: Iterable[Record]) -> Record | None:
 
     Returns:
         The record whose whole configuration is this one, or None.
+
+    Raises:
+        ValueError: if ``config`` is no `RunConfig`.
     """
     wanted = as_recorded(config)
     return next((r for r in records if r.config == wanted), None)
@@ -77,7 +80,7 @@ def tuned(
     Source: the paper does not say how its baselines were set; used in Chapter 14.
     """
     LOSSES.find(method, "method")
-    start = base(dataset, **(change or {}))
+    start = base(dataset, **checked_change(change))
     records = list(records)
     done = [(c, r) for c in _trials(method, start, records) if (r := find(c, records)) is not None]
     if not done:
@@ -85,6 +88,15 @@ def tuned(
     best = max(done, key=lambda pair: pair[1].metrics["map"])[0]
     kept = {"lr": best.training.lr, "weight_decay": best.training.weight_decay}
     return {**kept, "options": dict(best.loss.options)}
+
+
+def checked_change(change: Any) -> dict[str, Any]:
+    """Settings to change by name, none for None, else ``ValueError``."""
+    need = "a dictionary: setting → value"
+    given = {} if change is None else instance("change", change, dict, need)
+    for name in given:
+        instance("change", name, str, need)
+    return given
 
 
 def _trials(method: str, start: RunConfig, records: list[Record]) -> list[RunConfig]:
@@ -258,9 +270,16 @@ def plan(
     """
     found = TABLES[choice("table", table, TABLES)]
     DATASETS.find(dataset, "dataset")
-    for k in bits:
+    for k in sized("bits", bits, "a list of code lengths"):
         positive_int("bits", k)
-    asked = _Request(dataset, bits, seeds, list(records), _rows(found, rows), init_std, change or {})
+    for seed in sized("seeds", seeds, "a list of seeds"):
+        seed_int("seeds", seed)
+    for std in () if init_std is None else sized("init_std", init_std, "a list of standard deviations"):
+        positive("init_std", std)
+    if rows is not None:
+        sized("rows", rows, "a list of rows")
+    change = checked_change(change)
+    asked = _Request(dataset, bits, seeds, list(records), _rows(found, rows), init_std, change)
     jobs: list[Job] = []
     for job in found.jobs(asked):
         if job not in jobs:

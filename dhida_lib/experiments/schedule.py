@@ -23,7 +23,7 @@ from dhida_lib._registry import foreign_modules
 from dhida_lib._validate import bad, positive, positive_int
 from dhida_lib.backbones import BACKBONES
 from dhida_lib.data import DATASETS
-from dhida_lib.experiments.plan import Job, find
+from dhida_lib.experiments.plan import Job, checked_change, find
 from dhida_lib.extensions import import_extension
 from dhida_lib.losses import LOSSES
 from dhida_lib.records import Record, load_record, load_records, save_record
@@ -227,11 +227,12 @@ def repeat(
     path = Path(path)
     if out is not None and (Path(out) / path.name).resolve() == path.resolve():
         raise bad("out", str(out), f"another folder than that of {path.name}, which it would replace")
+    change = checked_change(change)
     old = load_record(path)
     threads = torch.get_num_threads()
     torch.set_num_threads(old.machine.get("threads", threads))  # a sum's order depends on it
     try:
-        _, new = run(old.run.change(**(change or {})), root, note=old.note)
+        _, new = run(old.run.change(**change), root, note=old.note)
     finally:
         torch.set_num_threads(threads)
     if out is not None:

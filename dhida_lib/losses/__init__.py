@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dhida_lib._validate import bad, suggestion
+from dhida_lib._validate import bad, instance, suggestion
 from dhida_lib.losses.base import LOSSES, HashLoss, Search, pairwise_nll, register_loss
 from dhida_lib.losses.centres import class_centres, hadamard
 from dhida_lib.losses.classifier import ClassifierLoss
@@ -93,6 +93,7 @@ def check_options(name: str, options: dict[str, Any]) -> None:
         ValueError: if one is unknown.
     """
     known = list(LOSSES.find(name, "name").options())
-    for unknown in sorted(set(options) - set(known)):
+    given = [str(option) for option in instance("options", options, dict, "a dictionary: argument → value")]
+    for unknown in sorted(set(given) - set(known)):
         need = f"among those of {name!r} ({', '.join(known) or 'it has none'})"
         raise bad("options", unknown, need + suggestion(unknown, known))

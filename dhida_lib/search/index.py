@@ -22,7 +22,7 @@ from torch import Tensor
 
 from dhida_lib import _tensors
 from dhida_lib._files import one_writer, read_card, read_json, sha256, write_card, write_hashed
-from dhida_lib._validate import bad, instance, positive_int, whole
+from dhida_lib._validate import about_dict, bad, file_path, instance, positive_int, whole
 from dhida_lib.metrics.histograms import are_signs, as_values
 
 __all__ = ["CodeIndex", "Found", "pack", "unpack"]
@@ -269,7 +269,7 @@ class CodeIndex:
         Raises:
             ValueError: if ``path.json`` is there and is no index.
         """
-        path = Path(instance("path", path, (str, os.PathLike), "a path"))
+        path, about = file_path("path", path), about_dict(about)
         card = path.with_name(path.name + ".json")
         path.parent.mkdir(parents=True, exist_ok=True)
         tensors = {"packed": torch.from_numpy(self.packed), "ids": torch.from_numpy(self.ids)}
@@ -287,7 +287,7 @@ class CodeIndex:
                 "lists": self.lists,
                 "probes": self.probes,
                 "codes": len(self),
-                "about": about or {},
+                "about": about,
             }
             write_card(card, content)
             for left in _superseded(path, old):
@@ -310,7 +310,7 @@ class CodeIndex:
             FileNotFoundError: if a file is missing.
             ValueError: if a file is damaged, of another kind or of a newer version.
         """
-        path = Path(instance("path", path, (str, os.PathLike), "a path"))
+        path = file_path("path", path)
         path = path if path.suffix == ".json" else path.with_name(path.name + ".json")
         while True:
             card = _read(path)

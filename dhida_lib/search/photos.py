@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from dhida_lib import _distributed
-from dhida_lib._validate import bad, positive_int
+from dhida_lib._validate import bad, computable, file_path, instance, positive_int, sized
 from dhida_lib.data.files import list_images
 from dhida_lib.data.images import printable
 from dhida_lib.models import HashNetwork, weights_hash
@@ -101,7 +101,19 @@ class Encoder:
         return self.preprocess(file)
 
     def codes(self, images: Sequence[Tensor]) -> Tensor:
-        """Codes of pictures that `read` gave (±1, n×bits, on the CPU)."""
+        """Codes of pictures that `read` gave (±1, n×bits, on the CPU).
+
+        Raises:
+            ValueError: if there is none, or one of them is no such picture.
+        """
+        shape = (self.preprocess.channels, self.preprocess.side, self.preprocess.side)
+        need = f"pictures as `read` gives them, tensors of shape {shape}"
+        if not len(sized("images", images, need)):
+            raise bad("images", "none", need)
+        for image in images:
+            x = instance("images", image, Tensor, need)
+            if x.shape != shape or x.dtype != torch.float32 or not computable(x) or x.is_meta:
+                raise bad("images", f"shape {tuple(x.shape)} of {x.dtype}, {x.layout}, on {x.device}", need)
         with torch.inference_mode():
             return self.model.codes(torch.stack(list(images)).to(self.device)).cpu()
 
@@ -136,7 +148,7 @@ def encode_folder(
         ValueError: if the folder holds no picture, the index is damaged or was made by another model.
     """
     positive_int("batch_size", batch_size)
-    folder, index = Path(folder), Path(index)
+    folder, index = Path(folder), file_path("index", index)
     encoder = Encoder(model, device)
     skipped: dict[str, str] = {}
     now = {path: [state.st_size, state.st_mtime_ns] for path, state in _states(folder, skipped).items()}

@@ -69,12 +69,17 @@ class CodeStore:
             raise ImportError("A table of codes needs LanceDB: pip install lancedb") from error
         self.bits = positive_int("bits", bits)
         instance("uri", uri, (str, os.PathLike), "a folder or an address")
-        instance("name", name, str, "a table's name")
+        need = "a table's name: letters, digits, _, - and ., at most 200 of them"
+        if not re.fullmatch(r"[\w.-]{1,200}", instance("name", name, str, need), re.ASCII):
+            raise bad("name", name, need)
         schema = self._schema({} if columns is None else columns)
         absent = bad("uri", str(uri), f"a place that holds the table {name!r}")
         if not create and "://" not in str(uri) and not os.path.isdir(uri):
             raise absent  # to connect would make the folder
-        database = lancedb.connect(str(uri))
+        try:
+            database = lancedb.connect(str(uri))
+        except (ValueError, RuntimeError) as error:
+            raise bad("uri", str(uri), f"a folder or an address of object storage ({error})") from error
         self._table: Any
         self._where = f"table {name!r} in {str(uri)!r}"
         try:
@@ -362,6 +367,6 @@ class CodeStore:
         """Ask LanceDB; what it cannot understand becomes one line."""
         try:
             return call()
-        except (ValueError, TypeError, RuntimeError, OSError) as error:
-            reason = str(error).splitlines()[0][:200]
+        except Exception as error:  # its parser may even panic
+            reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
             raise ValueError(f"`where` or a value is not understood: {reason}") from error

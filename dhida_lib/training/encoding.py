@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from dhida_lib import _distributed
-from dhida_lib._validate import bad, positive_int
+from dhida_lib._validate import bad, first_weight, positive_int, tensor
 from dhida_lib.codes import to_codes
 from dhida_lib.training.feeds import image_of
 
@@ -32,12 +32,16 @@ def outputs(model: nn.Module, data: Any, batch_size: int | None = None) -> Tenso
         u (n×K) on the CPU, float32. With several processes each computes its share, and all get the whole.
 
     Raises:
-        ValueError: if ``data`` is something else, or an output is not a finite number, as after a training
-            that diverged.
+        ValueError: if ``model`` is no network, ``data`` is something else, or an output is not a finite
+            number, as after a training that diverged.
 
     Source: Eq. (14); built in Chapter 11.
     """
-    device = next(model.parameters()).device
+    device = first_weight(model).device
+    if not hasattr(data, "__len__"):
+        raise bad("data", type(data).__name__, "a Split, a tensor of images, a Dataset, or a DataLoader")
+    if isinstance(data, Tensor):
+        data = tensor("data", data, "images")
     usual = 32 if device.type == "cpu" else 500
     size = usual if batch_size is None else positive_int("batch_size", batch_size)
     training = model.training

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from dhida_lib._validate import bad, tensor
+from dhida_lib._validate import bad, instance, tensor
 from dhida_lib.quantization import piecewise, quantization_error, sign
 
 __all__ = ["History", "bit_balance", "describe"]
@@ -37,6 +37,7 @@ class History:
         Raises:
             ValueError: if no epoch has it.
         """
+        instance("name", name, str, "the name of a quantity")
         rows = [row for row in self.epochs if name in row]
         if not rows:
             known = sorted({key for row in self.epochs for key in row})

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from dhida_lib import _distributed
 from dhida_lib._tensors import not_finite
-from dhida_lib._validate import instance
+from dhida_lib._validate import about_dict, bad, first_weight, instance, sized
 from dhida_lib.config import TrainConfig
 from dhida_lib.training import devices, resume
 from dhida_lib.training.callbacks import Callback
@@ -71,6 +71,14 @@ def train(
     Source: Algorithm 1; built in Chapters 11 and 12.
     """
     instance("config", config, TrainConfig, "a TrainConfig")
+    first_weight(model)
+    instance("loss", loss, nn.Module, "a loss, an nn.Module")
+    for callback in sized("callbacks", callbacks, "a list of callbacks"):
+        if not all(callable(getattr(callback, name, None)) for name in ("on_batch", "on_epoch")):
+            raise bad("callbacks", type(callback).__name__, "a list of callbacks, each a Callback")
+    about = about_dict(about)
+    if augment is not None and not callable(augment):
+        raise bad("augment", type(augment).__name__, "a function of one image")
     _distributed.begin()
     device = devices.pick_device(config.device)
     network = devices.prepare(model, config, device)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from dhida_lib._validate import bad, choice, positive_int
+from dhida_lib._validate import bad, choice, first_weight, instance, positive_int, whole
 from dhida_lib.config import TrainConfig
 
 __all__ = ["OPTIMIZERS", "build_optimizer", "learning_rate", "set_rate"]
@@ -40,11 +40,15 @@ def build_optimizer(
         The optimizer. Every group has ``scale``, which `set_rate` heeds.
 
     Raises:
-        ValueError: if the name is unknown, nothing learns, or there is no backbone to have a rate of its own.
+        ValueError: if the name is unknown, nothing learns, there is no backbone to have a rate of its own, or
+            an argument is of another kind.
 
     Source: §4.2; built in Chapter 11.
     """
-    choice("optimizer", config.optimizer, OPTIMIZERS)
+    first_weight(model)
+    choice("optimizer", instance("config", config, TrainConfig, "a TrainConfig").optimizer, OPTIMIZERS)
+    if factory is not None and not callable(factory):
+        raise bad("optimizer", type(factory).__name__, "a function from parameter groups to an optimizer")
     learns = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     if config.backbone_rate != 1 and not any(_of_backbone(name) for name, _ in model.named_parameters()):
         raise bad("backbone_rate", config.backbone_rate, "1 for a network without `backbone`")
@@ -59,9 +63,8 @@ def build_optimizer(
         raise ValueError("Nothing in this network learns: all its parameters are frozen.")
     if factory is not None:
         made = factory(groups)
-        if not isinstance(made, torch.optim.Optimizer):
-            need = "a function from parameter groups to an optimizer of torch"
-            raise bad("optimizer", type(made).__name__, need)
+        need = "a function from parameter groups to an optimizer of torch"
+        instance("optimizer", made, torch.optim.Optimizer, need)
         for group in made.param_groups:
             group.setdefault("scale", 1.0)
         return made
@@ -85,10 +88,12 @@ def learning_rate(config: TrainConfig, step: int, steps_per_epoch: int) -> float
         The rate.
 
     Raises:
-        ValueError: if there is no step in an epoch.
+        ValueError: if there is no step in an epoch, or an argument is of another kind.
 
     Source: §4.2 has a constant rate; built in Chapter 11.
     """
+    instance("config", config, TrainConfig, "a TrainConfig")
+    whole("step", step)
     positive_int("steps_per_epoch", steps_per_epoch)
     total, warm = config.epochs * steps_per_epoch, config.warmup * steps_per_epoch
     rate = config.lr if warm == 0 else config.lr * min(1.0, (step + 1) / warm)

@@ -107,6 +107,11 @@ def load_state(
     for name, part in (("model", model), ("loss", loss)):
         if differ := _tensors.differences(state[name], part.state_dict()):
             raise ValueError(f"{folder} holds the state of another network or loss ({differ}).")
+    groups = state["optimizer"]["param_groups"], optimizer.param_groups
+    was, now = ([len(group["params"]) for group in own] for own in groups)
+    if was != now:
+        differ = f"groups of {was} tensors, now {now}"
+        raise ValueError(f"{folder} holds the state of another optimizer ({differ}).")
     model.load_state_dict(state["model"])
     loss.load_state_dict(state["loss"])
     optimizer.load_state_dict(state["optimizer"])

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dhida_lib._validate import bad, positive_int
+from dhida_lib._validate import bad, instance, positive_int
 from dhida_lib.backbones.base import ImageForm
 from dhida_lib.data.fashion import FASHION, FASHION_CLASSES, read_fashion_mini
 from dhida_lib.data.protocols import Protocol, class_ids, rank_in_class, seeded_bits, seeded_order, split_rows
@@ -44,9 +44,12 @@ def draw_canvases(
         top right, bottom left, bottom right; −1 where the cell is empty).
 
     Raises:
-        ValueError: if a number is wrong, or a class does not occur.
+        ValueError: if a number is wrong, a class does not occur, or ``images`` are none.
     """
     labels = class_ids(labels)
+    need = "garments as an array m×h×w of uint8"
+    if instance("images", images, np.ndarray, need).ndim != 3 or images.dtype != np.uint8:
+        raise bad("images", f"shape {images.shape} of {images.dtype}", need)
     positive_int("n", n)
     if positive_int("classes", classes) < _CELLS:
         raise bad("classes", classes, f"at least {_CELLS}")
