@@ -1,6 +1,6 @@
 # Two commands do everything: `make book` and `make test`. Both set up .venv on their first run.
 .DEFAULT_GOAL := help
-.PHONY: help book test lab lint prose sync new-chapter ledger times bench checkpoint clean
+.PHONY: help book test reliability lab lint prose sync new-chapter ledger times bench checkpoint clean
 
 PYTHON    ?= python3
 PIP_FLAGS ?=
@@ -42,6 +42,9 @@ test: $(STAMP) ## run the lints of the notebooks, the library's tests and every 
 	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadscope --durations=10 book \
 	  --nbval-lax --nbval-current-env --nbval-cell-timeout=$(CELL_SECONDS) && \
 	echo "make test: every chapter and every test passed in $$(( $$(date +%s) - begin )) s"
+
+reliability: $(STAMP) ## call everything public at random for ten minutes, with new seeds: MINUTES=10
+	@$(BIN)/python tests/fuzzing.py --minutes $(or $(MINUTES),10)
 
 lab: $(STAMP) ## open JupyterLab on the chapters
 	@$(BIN)/python -m jupyterlab --LabApp.default_url=/lab/tree/book
