@@ -24,7 +24,7 @@ from torch import Tensor
 
 from dhida_lib._files import read_card, sha256, write_atomic, write_card
 from dhida_lib._validate import bad, instance
-from dhida_lib.data import RetrievalData, Split
+from dhida_lib.data import Preprocess, RetrievalData, Split
 from dhida_lib.models import HashNetwork, Head
 
 __all__ = ["MapSplit", "cached_maps", "with_maps"]
@@ -45,13 +45,20 @@ class MapSplit:
         row: the row in it (n,).
         labels: class ids (n,) or multi-hot rows (n×c).
         indices: as in `Split`.
+        preprocess: what happened to the images.
     """
 
     def __init__(
-        self, files: list[Tensor], file: Tensor, row: Tensor, labels: Tensor, indices: Tensor
+        self,
+        files: list[Tensor],
+        file: Tensor,
+        row: Tensor,
+        labels: Tensor,
+        indices: Tensor,
+        preprocess: Preprocess,
     ) -> None:
         self.files, self.file, self.row = files, file, row
-        self.labels, self.indices = labels, indices
+        self.labels, self.indices, self.preprocess = labels, indices, preprocess
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -149,7 +156,8 @@ def cached_maps(
     tensors = [_opened(folder / file) for file in files]
     number = {file: i for i, file in enumerate(files)}
     places = torch.tensor([(number[known[n][0]], known[n][1]) for n in names])  # n×2
-    return MapSplit(tensors, places[:, 0], places[:, 1], split.labels.cpu(), split.indices.cpu())
+    labels, indices = split.labels.cpu(), split.indices.cpu()
+    return MapSplit(tensors, places[:, 0], places[:, 1], labels, indices, split.preprocess)
 
 
 def _key(model: HashNetwork, split: Split) -> str:

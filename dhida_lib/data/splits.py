@@ -273,7 +273,7 @@ class RetrievalData:
     @property
     def channels(self) -> int:
         """C: 1 for grey images, 3 for colour."""
-        return self.train.channels
+        return self.preprocess.channels
 
     @property
     def image_size(self) -> int:
