@@ -304,7 +304,7 @@ class HashNetwork(nn.Module):
         content = _read_card(where)
         settings = {**content["model"], "weights": None}  # the file has all weights
         if backbone is not None:
-            settings["backbone"] = backbone
+            settings["backbone"] = instance("backbone", backbone, nn.Module, "an nn.Module")
         elif settings.get("backbone") is None:
             raise bad("backbone", None, "given: the saved network had one without a name (or register it)")
         try:
@@ -418,6 +418,8 @@ def _read_card(where: Path) -> dict[str, Any]:
     full = content if "preprocess" in content else _completed(where, content)
     kinds = {"model": dict, "preprocess": dict | None, "class_names": list | None, "about": dict}
     _of_kinds(where, full, kinds)
+    if not all(isinstance(name, str) for name in full["class_names"] or []):
+        raise ValueError(f"{where} is damaged: not all of its 'class_names' are texts.")
     return full
 
 
