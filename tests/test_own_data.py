@@ -516,7 +516,9 @@ class list_of(Dataset):
         return self.x[i]
 
 
-@pytest.mark.parametrize("data", [3, None, "images", [torch.zeros(1, 28, 28)], Endless()], ids=lambda data: type(data).__name__)
+@pytest.mark.parametrize(
+    "data", [3, None, "images", [torch.zeros(1, 28, 28)], Endless()], ids=lambda data: type(data).__name__
+)
 def test_what_cannot_be_encoded(data):
     for call in (encode, outputs):
         with pytest.raises(ValueError, match="`data` must be a Split, a tensor of images, a Dataset, or"):
