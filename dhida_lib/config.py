@@ -533,8 +533,8 @@ _FAST = RunConfig(
 _FULL = RunConfig().change(image_size=224)
 _FROZEN = RunConfig(
     data=DataConfig(dataset="cifar10"),
-    network=NetworkConfig(backbone="efficientnet-lite0", frozen="all"),
-    training=TrainConfig(epochs=30, batch_size=32, lr=1e-3, schedule="cosine", warmup=0.5, cache_maps=True),
+    network=NetworkConfig(backbone="efficientnet-lite0", frozen="all", neck=64),
+    training=TrainConfig(epochs=15, batch_size=32, lr=2e-3, schedule="cosine", warmup=0.5, cache_maps=True),
 )
 
 PROFILES: dict[str, RunConfig] = {
