@@ -540,7 +540,7 @@ def test_from_a_folder_of_pictures_to_an_answer(tmp_path, capsys, monkeypatch):
             picture.save(tmp_path / "in" / name / f"{i}.png")
     photos, model = str(tmp_path / "in"), str(tmp_path / "out" / "model.json")
     backbone = ["--network.backbone", "efficientnet-lite0", "--network.frozen", "all"]
-    small = ["--image_size", "32", "--epochs", "2", "--bits", "8", "--device", "cpu"]
+    small = ["--image_size", "32", "--epochs", "15", "--bits", "8", "--device", "cpu"]
     assert main(["train", "--data.folder", photos, *backbone, *small, "--out", str(tmp_path / "out")]) == 0
     measured = capsys.readouterr().out.splitlines()[:2]
     made = HashNetwork.load(model)
