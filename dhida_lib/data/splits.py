@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from dhida_lib._validate import bad, instance, known_device, tensor
+from dhida_lib._validate import bad, instance, known_device, sized, tensor
 from dhida_lib.data.preprocess import Preprocess, as_array, as_bytes
 from dhida_lib.data.protocols import Protocol, class_ids, split_rows
 from dhida_lib.labels import as_labels
@@ -441,11 +441,17 @@ def _class_names(labels: dict[str, Tensor], names: Sequence[str] | None) -> tupl
             need = "images and labels of the form of the training images' labels"
             raise bad(part, f"labels of shape {tuple(y.shape)}", need)
     count = form[0] if form else 1 + max(int(y.max()) for y in labels.values())
+    if names is None and count > _MOST_CLASSES:
+        raise bad("class_names", None, f"given, for class ids go up to {count - 1:,}")
     if names is None:
         return tuple(map(str, range(count)))
-    if len(names) < count or (form and len(names) != count):
-        raise bad("class_names", f"{len(names)}", f"{count} names" + " or more" * (not form))
-    return tuple(names)
+    need = f"{count:,} names" + " or more" * (not form) + ", texts"
+    found = tuple(sized("class_names", names, need))
+    for each in found:
+        instance("class_names", each, str, need)
+    if len(found) < count or (form and len(found) != count):
+        raise bad("class_names", f"{len(found)} of them", need)
+    return found
 
 
 def _own_form(x: NDArray[np.uint8]) -> Preprocess:
