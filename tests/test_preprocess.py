@@ -172,6 +172,7 @@ def test_wrong_settings(settings, message):
         3, None, b"bytes", np.zeros((4, 4, 4), np.uint8), np.zeros(4, np.uint8), np.zeros((0, 4), np.uint8),
         np.zeros((4, 4), np.int32), np.full((4, 4), 1.5), np.full((4, 4), -0.1), np.full((4, 4), np.nan),
         np.zeros((4, 4), complex), np.zeros((4, 4), bool), torch.zeros(4, 4, 3), torch.zeros(2, 2, 4, 4),
+        torch.zeros(1, 4, 4).to_sparse(), torch.zeros(1, 4, 4, device="meta"),
     ],
     ids=lambda picture: f"{type(picture).__name__}{tuple(getattr(picture, 'shape', ()))}",
 )  # fmt: skip

@@ -235,9 +235,9 @@ def _picture(image: Any) -> Image.Image:
     """An array or tensor as a PIL image."""
     need = "a file's path, a PIL image, an array H×W or H×W×3, or a tensor C×H×W with C = 1 or 3"
     if isinstance(image, Tensor):
-        if image.ndim != 3 or len(image) not in (1, 3) or not computable(image) or image.is_meta:
+        if image.ndim != 3 or len(image) not in (1, 3):
             raise bad("image", f"shape {tuple(image.shape)}", need)
-        image = image.detach().cpu().permute(1, 2, 0).numpy()
+        image = as_array(image, "image", need).transpose(1, 2, 0)
     if not isinstance(image, np.ndarray):
         raise bad("image", type(image).__name__, need)
     if image.ndim == 3 and image.shape[2] == 1:
@@ -245,6 +245,29 @@ def _picture(image: Any) -> Image.Image:
     if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3) or 0 in image.shape:
         raise bad("image", f"shape {image.shape}", need)
     return Image.fromarray(as_bytes(image, "image"))
+
+
+def as_array(x: Tensor, name: str, need: str) -> NDArray[Any]:
+    """The numbers of a dense tensor, those of 16 bits too, with which torch does not compute.
+
+    Args:
+        x: the tensor.
+        name: the argument's name for the error message.
+        need: what is needed, in words.
+
+    Returns:
+        An array of the same shape.
+
+    Raises:
+        ValueError: if the tensor has no such numbers.
+    """
+    if x.layout != torch.strided or x.is_nested or x.is_meta:
+        raise bad(name, f"{x.layout} on {x.device}", need)
+    x = x.detach().cpu()
+    try:
+        return (x.float() if x.dtype == torch.bfloat16 else x).numpy()
+    except (TypeError, RuntimeError) as error:
+        raise bad(name, x.dtype, need) from error
 
 
 def as_bytes(x: NDArray[Any], name: str) -> NDArray[np.uint8]:

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from dhida_lib._validate import bad, instance, known_device, tensor
-from dhida_lib.data.preprocess import Preprocess, as_bytes
+from dhida_lib._validate import bad, instance, known_device, sized, tensor
+from dhida_lib.data.preprocess import Preprocess, as_array, as_bytes
 from dhida_lib.data.protocols import Protocol, class_ids, split_rows
 from dhida_lib.labels import as_labels
 
@@ -415,7 +415,7 @@ def _pictures(part: str, pair: Any) -> NDArray[np.uint8]:
         raise bad(part, type(x).__name__, need)
     got = f"shape {tuple(x.shape)}"
     if isinstance(x, Tensor):
-        x = x.detach().cpu().numpy()
+        x = as_array(x, part, need)
         x = x.transpose(0, 2, 3, 1) if x.ndim == 4 else x
     x = x[..., None] if x.ndim == 3 else x
     if x.ndim != 4 or 0 in x.shape or x.shape[3] not in (1, 3):
@@ -425,11 +425,11 @@ def _pictures(part: str, pair: Any) -> NDArray[np.uint8]:
 
 def _labels(part: str, labels: Any, images: int) -> Tensor:
     """The labels of one part, as many as its images."""
-    y = as_labels(labels, f"{part} labels")
+    y = as_labels(labels, part)
     if len(y) != images:
         raise bad(part, f"{images} images and {len(y)} labels", "one label for each image")
     if y.ndim == 1 and int(y.min()) < 0:
-        raise bad(f"{part} labels", int(y.min()), "class ids ≥ 0")
+        raise bad(part, f"the label {int(y.min())}", "images and labels, which are class ids ≥ 0 or rows")
     return y
 
 
@@ -438,13 +438,20 @@ def _class_names(labels: dict[str, Tensor], names: Sequence[str] | None) -> tupl
     form = labels["train"].shape[1:]
     for part, y in labels.items():
         if y.shape[1:] != form:
-            raise bad(f"{part} labels", f"shape {tuple(y.shape)}", "of the form of the training images'")
+            need = "images and labels of the form of the training images' labels"
+            raise bad(part, f"labels of shape {tuple(y.shape)}", need)
     count = form[0] if form else 1 + max(int(y.max()) for y in labels.values())
+    if names is None and count > _MOST_CLASSES:
+        raise bad("class_names", None, f"given, for class ids go up to {count - 1:,}")
     if names is None:
         return tuple(map(str, range(count)))
-    if len(names) < count or (form and len(names) != count):
-        raise bad("class_names", f"{len(names)}", f"{count} names" + " or more" * (not form))
-    return tuple(names)
+    need = f"{count:,} names" + " or more" * (not form) + ", texts"
+    found = tuple(sized("class_names", names, need))
+    for each in found:
+        instance("class_names", each, str, need)
+    if len(found) < count or (form and len(found) != count):
+        raise bad("class_names", f"{len(found)} of them", need)
+    return found
 
 
 def _own_form(x: NDArray[np.uint8]) -> Preprocess:
