@@ -48,7 +48,13 @@ class _Format(argparse.RawDescriptionHelpFormatter):
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that suggests what was meant, and whose errors cannot steer a terminal."""
+    """A parser that suggests what was meant, and whose errors cannot steer a terminal.
+
+    Args:
+        prog: What is typed to run the command.
+        description: What it is for, in a line.
+        epilog: What stands under the list of its flags.
+    """
 
     def __init__(self, prog: str, description: str, epilog: str) -> None:
         super().__init__(prog, None, description, epilog, allow_abbrev=False, formatter_class=_Format)
