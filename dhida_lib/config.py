@@ -521,7 +521,9 @@ def nested(values: Mapping[str, Any], complete: bool = True) -> dict[str, dict[s
 def _part_of(given: str, name: str, places: Mapping[str, str]) -> str:
     """The part that a setting belongs to."""
     if name not in places:
-        raise bad("setting", given, "the name of a setting" + suggestion(name, places))
+        outside = given == name  # of every part, so a part may have been meant
+        near = suggestion(name, {**places, **RunConfig.parts()} if outside else places)
+        raise bad("setting", given, "the name of a setting" + near)
     return places[name]
 
 
