@@ -145,7 +145,7 @@ class DataConfig(_Part):
         from dhida_lib.data import DATASETS
 
         if self.folder is not None:
-            object.__setattr__(self, "dataset", "folder")
+            object.__setattr__(self, "dataset", _of_folders())
         if self.protocol is not None:
             DATASETS[self.dataset].protocol(self.protocol)
         seed_int("split_seed", self.split_seed)
@@ -153,6 +153,13 @@ class DataConfig(_Part):
             positive_int("image_size", self.image_size)
         if not 0 <= self.held_out < 1:
             raise bad("held_out", self.held_out, "a share with 0 ≤ held_out < 1")
+
+
+def _of_folders() -> str:
+    """The data set whose place the setting ``folder`` says."""
+    from dhida_lib.data import DATASETS
+
+    return next(name for name, source in DATASETS.items() if source.has_folder)
 
 
 @dataclass(frozen=True)
@@ -370,8 +377,9 @@ class RunConfig(_Part):
             ValueError: if a name is not a setting, or a value is wrong.
         """
         places = dict(self.settings())
-        if values.get("folder", self.data.folder) is not None and values.get("dataset", "folder") != "folder":
-            raise bad("dataset", values["dataset"], "'folder' or left out where `folder` is given")
+        named = values.get("dataset", own := _of_folders())
+        if values.get("folder", self.data.folder) is not None and named != own:
+            raise bad("dataset", named, f"{own!r} or left out where `folder` is given")
         parts: dict[str, dict[str, Any]] = {}
         whole: dict[str, Any] = {}
         for given, value in values.items():

@@ -46,6 +46,7 @@ class DataSource:
         settings_from: name of the data set whose search for settings it takes; None: its own.
         fixed_split: True if its lists are the split, whatever the seed.
         to_pretrain: name of the protocol by which `pretrain` reads it; None: the first.
+        has_folder: True for the one whose place the setting ``folder`` says.
 
     Source: §4.1; built in Chapter 2.
     """
@@ -59,6 +60,7 @@ class DataSource:
     settings_from: str | None = None
     fixed_split: bool = False
     to_pretrain: str | None = None
+    has_folder: bool = False
 
     def protocol(self, which: str | Protocol | None = None) -> Protocol:
         """One of the protocols.

@@ -36,6 +36,7 @@ class Folder(DataSource):
     )
     base = {"augment": "crop-flip"}
     to_pretrain = "all"
+    has_folder = True
     protocols = (
         Protocol(
             "drawn", 10, 50, True, None,
