@@ -196,6 +196,6 @@ def test_no_condition_asks_for_a_name(name):
 def test_such_a_condition_would_be_found():
     code = "a = b == 'dhida'\nif c not in ('x', 'cifar10'): pass\nmatch d:\n    case 'alexnet': pass\n"
     code += "e = {'dsh': 1}[f]\ng.get('folder') is None"
-    assert compared(ast.parse(code)) == [(1, "dhida"), (2, "x"), (2, "cifar10"), (4, "alexnet"), (5, "dsh")]
+    assert compared(ast.parse(code)) == [(1, "dhida"), (2, "cifar10"), (2, "x"), (4, "alexnet"), (5, "dsh")]
     assert {"dhida", "cifar10", "alexnet", "folder"} <= set(homes())
     assert homes()["dhida"] == {PACKAGE / "losses" / "dhida.py"}
