@@ -10,6 +10,9 @@ WORKERS   ?= 2
 # A cell may take this many seconds. nbval notices a dead kernel only through this limit.
 CELL_SECONDS ?= 180
 
+# How long `make reliability` goes on.
+MINUTES ?= 10
+
 VENV  := .venv
 BIN   := $(VENV)/bin
 STAMP := $(VENV)/installed
@@ -44,7 +47,7 @@ test: $(STAMP) ## run the lints of the notebooks, the library's tests and every 
 	echo "make test: every chapter and every test passed in $$(( $$(date +%s) - begin )) s"
 
 reliability: $(STAMP) ## call everything public at random for ten minutes, with new seeds: MINUTES=10
-	@$(BIN)/python tests/fuzzing.py --minutes $(or $(MINUTES),10)
+	@OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python tests/fuzzing.py --minutes $(MINUTES)
 
 lab: $(STAMP) ## open JupyterLab on the chapters
 	@$(BIN)/python -m jupyterlab --LabApp.default_url=/lab/tree/book

@@ -172,7 +172,7 @@ REFUSED = {
         lambda: train(MODEL, LOSS, SPLIT, CONFIG, callbacks=PrintLog()),
     ],
     "about": [
-        lambda: train(MODEL, LOSS, SPLIT, CONFIG, about={"a": object()}),
+        lambda: train(MODEL, LOSS, SPLIT, CONFIG, about={1: 2}),
         lambda: CodeIndex(8).save("never-written", np.zeros(0)),
         lambda: save_model(MODEL, "never-written", [1]),
         lambda: save_model(MODEL, "never-written", {1: 2}),
@@ -222,6 +222,12 @@ def test_refused_by_name(name, call, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=f"^`{name}` must be") as caught:
         call()
     assert len(str(caught.value)) < 1000
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_that_json_cannot_describe_is_said_before_the_first_epoch(tmp_path):
+    with pytest.raises(ValueError, match=r"checkpoint\.json is not written: JSON cannot hold its content"):
+        train(MODEL, LOSS, SPLIT, CONFIG, folder=tmp_path / "run", about={"a": object()})
     assert not list(tmp_path.iterdir())
 
 

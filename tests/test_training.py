@@ -797,7 +797,9 @@ def test_a_card_that_describes_no_such_network(tmp_path):
 def test_what_json_cannot_hold_is_said_before_anything_is_written(tmp_path):
     path = save_model(small_model(1), tmp_path / "m", {"a": 1})
     before = {f.name: f.read_bytes() for f in tmp_path.iterdir()}
-    for wrong in ({"a": {1, 2}}, {"a": float("nan")}, {"a": "\udcff"}, {("a", "b"): 1}):
+    with pytest.raises(ValueError, match="`about` must be a dictionary with texts as keys"):
+        save_model(small_model(2), path, {("a", "b"): 1})
+    for wrong in ({"a": {1, 2}}, {"a": float("nan")}, {"a": "\udcff"}):
         with pytest.raises(ValueError, match=r"m\.json is not written: JSON cannot hold its content"):
             save_model(small_model(2), path, wrong)
         with pytest.raises(ValueError, match=r"n\.json is not written"):

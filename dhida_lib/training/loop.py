@@ -10,12 +10,14 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from dhida_lib import _distributed
+from dhida_lib._files import as_json
 from dhida_lib._tensors import not_finite
 from dhida_lib._validate import about_dict, bad, first_weight, instance, sized
 from dhida_lib.config import TrainConfig
@@ -86,6 +88,8 @@ def train(
     feed = as_feed(data, config, device, augment)
     updates = build_optimizer(model, config, optimizer)
     run = _identity(config, about, optimizer, augment)
+    if folder is not None:
+        as_json(Path(folder) / resume.STATE, run)  # else the first save would fail, an epoch later
     history = _resumed(folder, run, model, loss, updates)
     step = _Step(model, network, loss, updates, config, device, feed)
     for epoch in range(len(history.epochs), config.epochs):
