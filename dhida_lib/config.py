@@ -406,9 +406,9 @@ class RunConfig(_Part):
             The name as `change` takes it; one without a part is not looked at.
 
         Raises:
-            ValueError: if the part has no such setting.
+            ValueError: if ``name`` is no text, or the part has no such setting.
         """
-        part, dot, own = name.rpartition(".")
+        part, dot, own = instance("setting", name, str, "the name of a setting").rpartition(".")
         if not dot:
             return name
         part, own = (EARLIER.get(word, word) for word in (part, own))

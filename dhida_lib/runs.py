@@ -212,8 +212,10 @@ def save_run(model: HashNetwork, record: Record, folder: str | os.PathLike[str])
         The model's JSON file and the record's.
 
     Raises:
-        ValueError: if a weight is not a finite number.
+        ValueError: if a weight is not a finite number, or an argument is of another kind.
     """
+    instance("model", model, HashNetwork, "a HashNetwork")
+    instance("record", record, Record, "a Record")
     where = save_record(record, Path(folder) / "record.json")
     about = {"record": where.name, "record_sha256": sha256(where)}
     saved = model.save(Path(folder) / "model", **about, config=record.config, data=record.protocol)

@@ -20,6 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from dhida_lib import losses
+from dhida_lib.backbones.base import IMAGENET_FORM
 from dhida_lib.codes import CODE_RULES
 from dhida_lib.config import DataConfig, LossConfig, NetworkConfig, RunConfig, TrainConfig
 from dhida_lib.data import Images, Preprocess, Protocol, RetrievalData, Split
@@ -565,6 +566,10 @@ GOOD |= {
     "build_optimizer.factory": lambda c: None,
     "build_optimizer.config": lambda c: TrainConfig(),
     "cached_maps.model": frozen_network,
+    "form": lambda c: c.one(None, IMAGENET_FORM),
+    "image_form.name": lambda c: c.one("resnet18", "timm:test_resnet"),
+    "image_form.weights": lambda c: c.one("imagenet", None),
+    "save_run.model": network,
     "import_extension.name": lambda c: "extension.py",
     "load_about.folder": lambda c: c.one("state", "nothing"),
     "named_device.name": lambda c: c.one("cpu", "auto", "cuda:7"),

@@ -16,7 +16,7 @@ from torch import nn
 
 from dhida_lib._validate import bad, choice
 from dhida_lib.backbones.alexnet import AlexNet
-from dhida_lib.backbones.base import BACKBONES, TIMM, Backbone, ImageForm, register_backbone
+from dhida_lib.backbones.base import BACKBONES, TIMM, Backbone, ImageForm, is_imagenet, register_backbone
 from dhida_lib.backbones.module import ModuleBackbone
 from dhida_lib.backbones.narrow import NarrowAlexNet, NarrowResNet, ResidualBlock
 from dhida_lib.backbones.pretrained import EfficientNetLite0, TimmBackbone, timm_form
@@ -63,7 +63,7 @@ def image_form(name: str, weights: str | Path | None) -> ImageForm | None:
         ImportError: if timm is needed and not installed.
     """
     known_backbone(name)
-    if weights != "imagenet":
+    if not is_imagenet(weights):
         return None
     if name.startswith(TIMM):
         return timm_form(name.removeprefix(TIMM))

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dhida_lib._files import read_card, sha256, write_card
-from dhida_lib._validate import bad, positive_int, sized
+from dhida_lib._validate import bad, instance, positive_int, sized
 from dhida_lib.data.images import printable, read_image
 from dhida_lib.data.preprocess import Preprocess
 
@@ -62,8 +62,13 @@ def cut_at(preprocess: Preprocess, side: int) -> Preprocess:
     Returns:
         The changed preprocessing.
 
+    Raises:
+        ValueError: if ``preprocess`` is none, or ``side`` no positive integer.
+
     Source: §4.1; used in Chapter 16.
     """
+    instance("preprocess", preprocess, Preprocess, "a Preprocess")
+    positive_int("side", side)
     return replace(preprocess, side=side, crop=side, stored=round(side * STORED_PER_CUT))
 
 

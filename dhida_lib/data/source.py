@@ -21,7 +21,7 @@ from dataclasses import replace
 from typing import Any, ClassVar, TypeVar
 
 from dhida_lib._registry import Registry
-from dhida_lib._validate import bad, choice, positive_int
+from dhida_lib._validate import bad, choice, instance, positive_int
 from dhida_lib.backbones.base import ImageForm
 from dhida_lib.data.preprocess import Preprocess
 from dhida_lib.data.protocols import Protocol
@@ -89,10 +89,12 @@ class DataSource:
             The preprocessing.
 
         Raises:
-            ValueError: if ``image_size`` is no positive integer.
+            ValueError: if ``image_size`` is no positive integer, or ``form`` is none.
         """
         own = self.preprocess
         side = own.side if image_size is None else positive_int("image_size", image_size)
+        if form is not None:
+            instance("form", form, ImageForm, "the ImageForm of a backbone, or None")
         if form is not None and form.channels == own.channels:
             own = replace(own, mean=form.mean, std=form.std, interpolation=form.interpolation)
             side = form.side if image_size is None else side

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from dhida_lib._validate import bad, instance, known_device, tensor
+from dhida_lib._validate import bad, instance, known_device, sized, tensor
 from dhida_lib.data.preprocess import Preprocess, as_bytes
 from dhida_lib.data.protocols import Protocol, class_ids, split_rows
 from dhida_lib.labels import as_labels
@@ -441,7 +441,11 @@ def _class_names(labels: dict[str, Tensor], names: Sequence[str] | None) -> tupl
             raise bad(f"{part} labels", f"shape {tuple(y.shape)}", "of the form of the training images'")
     count = form[0] if form else 1 + max(int(y.max()) for y in labels.values())
     if names is None:
+        if count > _MOST_CLASSES:
+            raise bad("class_names", None, f"given, for class ids go up to {count - 1:,}")
         return tuple(map(str, range(count)))
+    for name in sized("class_names", names, "the names of the classes"):
+        instance("class_names", name, str, "the names of the classes, texts")
     if len(names) < count or (form and len(names) != count):
         raise bad("class_names", f"{len(names)}", f"{count} names" + " or more" * (not form))
     return tuple(names)
