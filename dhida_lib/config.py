@@ -338,8 +338,8 @@ class RunConfig(_Part):
 
     Args:
         data: which images, and how they are split.
-        network: the network.
-        loss: the loss.
+        network: backbone, attention and hash layer.
+        loss: the method, and its own arguments.
         training: how to train.
 
     Raises:

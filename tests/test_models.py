@@ -574,3 +574,20 @@ def test_stages_make_the_map(name):
     pooled = {id(p) for n, p in net.named_parameters() if n.startswith("classifier.")}
     assert len(found) == len(set(found))
     assert set(found) | pooled == {id(p) for p in net.parameters()}
+
+
+def test_a_backbone_is_saved_alone_for_a_later_start(tmp_path):
+    torch.manual_seed(0)
+    model = narrow(attention="ida")
+    file = model.save_backbone(tmp_path / "start.safetensors")
+    other = narrow(weights=str(file), bits=8).eval()
+    x = images()
+    assert torch.equal(other.backbone(x), model.eval().backbone(x))
+    with pytest.raises(ValueError, match=r"`path` must be a file name that ends in \.safetensors"):
+        model.save_backbone(tmp_path / "start.pt")
+    model.backbone.conv1.weight.data[0] = float("nan")
+    with pytest.raises(
+        ValueError, match=r"`model` must be a network of finite weights, but got 'conv1\.weight"
+    ):
+        model.save_backbone(file)
+    assert torch.equal(narrow(weights=str(file)).backbone.conv1.weight, other.backbone.conv1.weight)
