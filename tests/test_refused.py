@@ -76,7 +76,7 @@ REFUSED = {
     "rows": [lambda: split(rows=torch.arange(1, 7)), lambda: split(rows=torch.tensor([-1] * 6))],
     "channels": [lambda: Preprocess(np.array([3]), SIDE), lambda: Preprocess(2, SIDE)],
     "preprocess": [lambda: arrays(preprocess=3), lambda: Preprocess.from_dict({"channels": 3, 4: 5})],
-    "query labels": [lambda: arrays(query=(np.zeros((4, 5, 5)), np.array([0, -1, 2, 0])))],
+    "query": [lambda: arrays(query=(np.zeros((4, 5, 5)), np.array([0, -1, 2, 0])))],
     "image": [lambda: FORM.pixels(torch.zeros(3, 4, 4).to_sparse())],
     "device": [
         lambda: SPLIT.to("meta"),
