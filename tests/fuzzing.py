@@ -133,6 +133,7 @@ TRUSTED = {
     "*.factory": "the caller's own function",
     "train.optimizer": "the caller's own function",
     "train.augment": "the caller's own function",
+    "train.loss": "the caller's own module",
     "*.jobs": "given by `plan`",
     "*.make_plan": "the caller's own function",
     "*.records": "given by `load_records`",
@@ -146,18 +147,15 @@ TRUSTED = {
 }
 """Doors, or parameters of doors, that get sensible values only → why."""
 
-# Doors that take long even for small things: how many of 200 calls they get.
+# Doors that take long even for small things, or get sensible values only: how many of 200 calls they get.
 SLOW = {
-    "read_fashion_mnist": 6,
-    "FashionMnist*": 6,
-    "AlexNet*": 4,
-    "CodeStore*": 80,
-    "EfficientNetLite0*": 4,
-    "ResNet18*": 10,
-    "import_extension": 20,
-    "repeat": 40,
+    **dict.fromkeys(("AlexNet*", "EfficientNetLite0*"), 4),
+    **dict.fromkeys(("FashionMnist*", "read_fashion_mnist"), 6),
+    **dict.fromkeys(("ResNet18*", "*.on_*"), 10),
+    **dict.fromkeys(("Fashion*", "import_extension", "read_fashion_mini", "where_*"), 20),
     **dict.fromkeys(("frame_slider", "gallery", "heatmap", "image_grid", "pipeline", "png", "show"), 40),
-    **dict.fromkeys(("Fashion*", "read_fashion_mini", "where_*"), 20),
+    **dict.fromkeys(("encode_*", "find_*", "module_picture", "plan", "repeat", "run", "Timm*"), 40),
+    **dict.fromkeys(("CodeStore*", "Encoder*", "HashNetwork", "ITQ*", "*_state", "train"), 80),
 }
 
 
@@ -192,7 +190,7 @@ class Door:
     @functools.cached_property
     def takes_a_path(self) -> bool:
         """Is one of the arguments a path?"""
-        return any(kind_of(self, p) == "path" for p in self.parameters)
+        return self.name in PATHS or any(kind_of(self, p) == "path" for p in self.parameters)
 
 
 def doors() -> list[Door]:
@@ -284,6 +282,9 @@ _NEEDED = {"frozen", "num_classes", "num_train", "width", "anchors", "backbone",
 def _store(world: World) -> CodeStore:
     return CodeStore("shared-table", "codes", BITS, {"n": int})
 
+
+PATHS = {"Preprocess.pixels"}
+"""Doors that take a path, though their annotations do not tell."""
 
 KINDS = {"weights_name.weights": "path"}
 """What sort of value a parameter takes where its annotation does not tell."""

@@ -30,6 +30,7 @@ from dhida_lib.models import HashNetwork, Head, load_model, save_model
 from dhida_lib.records import as_recorded, save_record, weights_name
 from dhida_lib.runs import build, hold_out, measure
 from dhida_lib.search import CodeIndex, unpack
+from dhida_lib.search.photos import find_similar
 from dhida_lib.search.store import CodeStore
 from dhida_lib.training import (
     History,
@@ -208,6 +209,7 @@ REFUSED = {
     "seeds": [lambda: plan("table3", seeds=3), lambda: plan("table3", seeds=[[0]])],
     "bits": [lambda: unpack(np.zeros((2, 1), np.uint8), b"3"), lambda: plan("table3", bits=16)],
     "packed": [lambda: unpack([[1]], 8), lambda: unpack(torch.zeros(2, 1, dtype=torch.uint8), 8)],
+    "only": [lambda: find_similar("x", "y", "z", only=b"*.png")],
     "path": [lambda: load_model(""), lambda: CodeIndex.load("."), lambda: CodeIndex(8).save("")],
     "columns": [lambda: CodeStore("t", columns="x"), lambda: CodeStore("t", columns={1: 2})],
 }  # fmt: skip

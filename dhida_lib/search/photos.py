@@ -370,6 +370,8 @@ def find_similar(
             model's.
     """
     positive_int("k", k)
+    if only is not None:
+        instance("only", only, str, "a pattern of paths, or None")
     encoder = Encoder(model, device)
     codes, about = _load(index, encoder)
     question = encoder.codes([encoder.read(image)])  # 1×bits
