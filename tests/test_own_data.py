@@ -7,7 +7,16 @@ import pytest
 import torch
 from PIL import Image
 from torch import nn
-from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler, Subset, TensorDataset
+from torch.utils.data import (
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    Sampler,
+    Subset,
+    SubsetRandomSampler,
+    TensorDataset,
+    WeightedRandomSampler,
+)
 
 from dhida_lib import experiments
 from dhida_lib.config import DataConfig, RunConfig, TrainConfig
@@ -296,6 +305,52 @@ def test_a_dataset_trains_as_a_split_does(split, kind):
     same_run(one, two)
     assert one[1].bank_filled.all()
     assert not torch.equal(weights(one[0]), weights(network()))
+
+
+def by_hand(loader, config):
+    """The same without the trainer: pairs within the batch, one step for each batch."""
+    model = network().train()
+    loss, updates = build_loss("dhida", 8), build_optimizer(model, config)
+    for epoch in range(config.epochs):
+        torch.manual_seed(config.seed * 1_000_003 + epoch)
+        for x, y, *_ in loader:
+            updates.zero_grad()
+            loss(model(x), y).backward()
+            updates.step()
+    return model
+
+
+@pytest.mark.parametrize(
+    ("settings", "sizes"),
+    [
+        ({"batch_size": 16, "sampler": SubsetRandomSampler(range(5, 40))}, [16, 16, 3]),
+        ({"batch_size": 16, "sampler": WeightedRandomSampler(torch.ones(56), 100)}, [16] * 6 + [4]),
+        ({"batch_size": 16, "shuffle": True, "drop_last": True}, [16] * 3),
+        ({"batch_sampler": [range(5), range(5, 30), range(30, 32), [7, 7, 8]]}, [5, 25, 2, 3]),
+        ({"batch_sampler": [range(4 * i, 4 * i + 4) for i in range(14)]}, [4] * 14),
+    ],
+    ids=["some", "more than all", "drop last", "uneven", "even"],
+)
+def test_a_loader_decides_its_batches(split, settings, sizes):
+    """However many images it gives, in batches of whatever sizes: each is one whole step."""
+    seen = []
+
+    class Look(Callback):
+        def on_batch(self, epoch, batch, batches, loss):
+            seen.append((batch, batches))
+
+    loader = DataLoader(Items(split), **settings)
+    model = network()
+    history = train(model, build_loss("dhida", 8), loader, TINY, callbacks=[Look()])
+    assert seen == 2 * [(i + 1, len(sizes)) for i in range(len(sizes))]
+    assert len(history.epochs) == 2
+    assert torch.equal(weights(model), weights(by_hand(loader, TINY)))
+
+
+def test_batches_of_several_sizes_are_not_accumulated(split):
+    loader = DataLoader(Items(split), batch_sampler=[range(5), range(5, 30)])
+    with pytest.raises(ValueError, match="`accumulate` must be 1 with a batch sampler of your own"):
+        trained(loader, TrainConfig(epochs=1, accumulate=2))
 
 
 def test_a_last_batch_of_one_image_is_left_out_everywhere(split):

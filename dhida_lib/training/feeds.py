@@ -50,13 +50,18 @@ class Feed:
         images: how many images an epoch has.
         batch_size: images per batch, of all processes together.
         walk: from the epoch's generator to its batches.
+        steps: how many batches an epoch has, where their sizes differ; None: as the first two say.
     """
 
     def __init__(
-        self, images: int, batch_size: int, walk: Callable[[torch.Generator, bool], Iterator[Batch]]
+        self,
+        images: int,
+        batch_size: int,
+        walk: Callable[[torch.Generator, bool], Iterator[Batch]],
+        steps: int | None = None,
     ) -> None:
-        self.steps = math.ceil(images / batch_size)
-        rest = images % batch_size
+        self.steps = math.ceil(images / batch_size) if steps is None else steps
+        rest = images % batch_size if steps is None else 0
         # Batch normalisation has no variance over one image: a last batch too small for all is left out.
         self.short = 0 < rest < 2 * _distributed.world() and self.steps > 1
         self.images = images - rest * self.short
@@ -172,22 +177,10 @@ def _of_loader(loader: DataLoader[Any], config: TrainConfig) -> Feed:
         ) from error
     if not countable:
         raise bad("data", "a DataLoader over a stream", "one over a data set with a length, with batches")
-    collate = loader.collate_fn
-    numbered = DataLoader(
-        _Numbered(loader.dataset),
-        batch_sampler=loader.batch_sampler,
-        num_workers=loader.num_workers,
-        collate_fn=_Collate(collate),
-        pin_memory=loader.pin_memory,
-        timeout=loader.timeout,
-        worker_init_fn=loader.worker_init_fn,
-        multiprocessing_context=loader.multiprocessing_context,
-        prefetch_factor=loader.prefetch_factor,
-    )
+    numbered = _numbered(loader)
     samplers = (loader.batch_sampler, getattr(loader.batch_sampler, "sampler", None))
     drawn = {g: g.initial_seed() for s in samplers if (g := getattr(s, "generator", None)) is not None}
-    size = loader.batch_size or math.ceil(len(loader.dataset) / steps)  # type: ignore[arg-type]
-    images = min(steps * size, len(loader.dataset))  # type: ignore[arg-type]
+    size = loader.batch_size
 
     def walk(generator: torch.Generator, last: bool) -> Iterator[Batch]:
         for own, seed in drawn.items():  # its order too follows from the epoch, so that a run can go on
@@ -196,7 +189,29 @@ def _of_loader(loader: DataLoader[Any], config: TrainConfig) -> Feed:
             if last or len(index) == size:
                 yield Batch(x, y, index, len(index))
 
-    return Feed(images, size, walk)
+    if size is not None:
+        return Feed(min(steps * size, len(loader.sampler)), size, walk)  # type: ignore[arg-type]
+    if config.accumulate > 1:
+        raise bad(
+            "accumulate", config.accumulate, "1 with a batch sampler of your own: its batches may differ"
+        )
+    images = len(loader.dataset)  # type: ignore[arg-type]
+    return Feed(images, math.ceil(images / steps), walk, steps)
+
+
+def _numbered(loader: DataLoader[Any]) -> DataLoader[Any]:
+    """The same loader, with places beside its batches."""
+    return DataLoader(
+        _Numbered(loader.dataset),
+        batch_sampler=loader.batch_sampler,
+        num_workers=loader.num_workers,
+        collate_fn=_Collate(loader.collate_fn),
+        pin_memory=loader.pin_memory,
+        timeout=loader.timeout,
+        worker_init_fn=loader.worker_init_fn,
+        multiprocessing_context=loader.multiprocessing_context,
+        prefetch_factor=loader.prefetch_factor,
+    )
 
 
 class _Collate:

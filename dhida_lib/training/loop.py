@@ -192,7 +192,8 @@ class _Step:
         if first:
             self.optimizer.zero_grad(set_to_none=True)
         together = every * self.feed.batch_size
-        shared = min(together, self.feed.images - (number // every) * together)  # images of this step
+        rest = self.feed.images - (number // every) * together
+        shared = min(together, rest) if every > 1 else batch.size  # images of this step
         # Each process has the gradient of its share, and DistributedDataParallel takes their mean.
         weight = _distributed.world() * batch.size / shared
         (value if weight == 1 else value * weight).backward()
