@@ -16,7 +16,6 @@ import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -41,6 +40,7 @@ from dhida_lib import (
 from dhida_lib.data.fashion import FASHION_MEAN, FASHION_STD
 from dhida_lib.data.files import read_image
 from dhida_lib.data.protocols import Protocol, split_rows
+from dhida_lib.records import Record
 from dhida_lib.search.photos import Encoder
 from dhida_lib.training import TrainConfig
 
@@ -593,7 +593,7 @@ def _(orthohash):
 @pair(15, "paired_difference", "experiments.paired")
 def _(paired_difference):
     def row(scores):
-        return {seed: SimpleNamespace(metrics={"map": score}) for seed, score in scores.items()}
+        return {seed: Record({}, {}, {"map": score}, [], 1.0, {}, "0") for seed, score in scores.items()}
 
     a, b = row({4: 0.5, 2: 0.75, 9: 0.625, 1: 0.0}), row({9: 0.5, 7: 0.125, 2: 0.5, 4: 0.25})
     for other in (b, row({9: 0.5, 8: 1.0})):
