@@ -25,6 +25,10 @@ from dhida_lib.losses import LOSSES
 
 __all__ = ["ATTENTIONS", "HashNetwork", "Head", "load_model", "save_model", "weights_hash"]
 
+# Images that a frozen part sees at a time on a CPU: their maps fit its cache. Depthwise convolutions are
+# three times as fast so, with the channels last.
+_FEW = 4
+
 
 class HashNetwork(nn.Module):
     """Images in, one real number per bit out; its sign is the bit.
@@ -128,7 +132,7 @@ class HashNetwork(nn.Module):
         count = len(names) if choice("frozen", frozen, ["all", *names]) == "all" else names.index(frozen) + 1
         for name in names[:count]:
             for module in self.backbone.parts(name):
-                module.requires_grad_(False).eval()
+                module.requires_grad_(False).eval().to(memory_format=torch.channels_last)
         return count
 
     def frozen_parts(self) -> list[tuple[str, nn.Module]]:
@@ -162,11 +166,15 @@ class HashNetwork(nn.Module):
         """
         if not self._frozen_stages:
             raise bad("frozen", None, "all, or the last of the stages that stand still")
+        stages = self.backbone.stages()[: self._frozen_stages]
+        x = self.backbone.check_images(x).contiguous(memory_format=torch.channels_last)
+        maps = []
         with torch.no_grad():
-            y = self.backbone.check_images(x)
-            for _, stage in self.backbone.stages()[: self._frozen_stages]:
-                y = stage(y)
-            return y.half()
+            for y in x.split(_FEW if x.device.type == "cpu" else max(len(x), 1)):
+                for _, stage in stages:
+                    y = stage(y)
+                maps.append(y.half())
+        return torch.cat(maps).contiguous()
 
     def from_frozen(self, y: Tensor) -> Tensor:
         """The outputs u (B×bits), from what `frozen_map` gave (B×C'×h×w)."""
