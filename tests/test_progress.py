@@ -7,9 +7,13 @@ import os
 import shutil
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import nbformat
+import pytest
+
+from dhida_lib import Progress
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tools"))
@@ -84,3 +88,21 @@ def test_a_cell_that_takes_too_long_is_one_line(tmp_path):
     assert "make test CELL_SECONDS=8" in said[0]
     assert "Traceback" not in done.stdout
     assert "KeyboardInterrupt" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("kernel", "static", "moves"), [(True, "", True), (True, "1", False), (False, "", False)]
+)
+def test_the_bar_moves_in_a_notebook_that_is_open(kernel, static, moves, monkeypatch, capsys):
+    """Not in a log file, and not where only the site's picture of a page is taken."""
+    shell = types.SimpleNamespace(kernel=object()) if kernel else None
+    monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=lambda: shell))
+    monkeypatch.setenv("DHIDA_STATIC", static)
+    bar = Progress(epochs=2)
+    for epoch in (1, 2):
+        for batch in (1, 2, 3):
+            bar.on_batch(epoch, batch, 3, 0.5)
+            bar.bar.refresh()
+    shown = capsys.readouterr().out
+    assert ("epoch 1/2, loss 0.500" in shown) is moves
+    assert ("4/6" in shown) is moves
