@@ -1,6 +1,6 @@
 # Two commands do everything: `make book` and `make test`. Both set up .venv on their first run.
 .DEFAULT_GOAL := help
-.PHONY: help book test reliability lab lint prose sync new-chapter ledger times bench checkpoint clean
+.PHONY: help book test reliability start lab lint prose sync new-chapter ledger times bench checkpoint clean
 
 PYTHON    ?= python3
 PIP_FLAGS ?=
@@ -46,6 +46,10 @@ test: $(STAMP) ## run the lints of the notebooks, the library's tests and every 
 
 reliability: $(STAMP) ## call everything public at random for ten minutes, with new seeds: MINUTES=10
 	@OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python tests/fuzzing.py --minutes $(MINUTES)
+
+start: $(STAMP) ## make or update work/, your own copy of the chapters, and open it in JupyterLab
+	@$(BIN)/python tools/start.py work
+	@$(BIN)/python -m jupyterlab --LabApp.default_url=/lab/tree/work
 
 lab: $(STAMP) ## open JupyterLab on the chapters
 	@$(BIN)/python -m jupyterlab --LabApp.default_url=/lab/tree/book
