@@ -106,7 +106,9 @@ def judge(needs: Collection[str], version_of: Callable[[str], str]) -> tuple[lis
     Returns:
         What is there, what is too old or missing, and which optional packages are missing.
     """
-    there, wrong, absent = [], [], []
+    there: list[str] = []
+    wrong: list[str] = []
+    absent: list[str] = []
     split = (re.match(r"([\w.-]+)[^;>]*(?:>=\s*([\w.]+))?", need) for need in needs)
     optional = {need.split(">")[0].strip() for need in needs if "extra" in need}
     for name, bound in sorted({(parts[1], parts[2] or "") for parts in split if parts}):
