@@ -83,8 +83,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the arguments; None takes those of the process.
 
     Returns:
-        The exit status: 0; 1 if a record did not repeat, and for nothing else; 2 after an error, which is one
-        line on standard error; 130 after Ctrl-C.
+        The exit status: 0; 1 if a record did not repeat or `doctor` found something to do; 2 after an error,
+        which is one line on standard error; 130 after Ctrl-C.
     """
     warnings.filterwarnings("ignore", module="PIL")  # it warns of odd files that it reads all the same
     try:

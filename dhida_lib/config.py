@@ -36,6 +36,7 @@ __all__ = [
     "NetworkConfig",
     "RunConfig",
     "TrainConfig",
+    "automatic",
     "kinds_of",
     "named_device",
     "nested",
@@ -508,11 +509,26 @@ class RunConfig(_Part):
         return base.change(**{name: v for part in parts.values() for name, v in part.items()})
 
 
+def automatic(cuda: bool, mps: bool) -> str:
+    """What ``"auto"`` means on a machine: a card with CUDA, else a Mac's GPU (MPS), else the processor.
+
+    Args:
+        cuda: whether torch finds a card.
+        mps: whether torch finds a Mac's GPU.
+
+    Returns:
+        ``"cuda"``, ``"mps"`` or ``"cpu"``.
+    """
+    if cuda:
+        return "cuda"
+    return "mps" if mps else "cpu"
+
+
 def named_device(name: str) -> torch.device:
     """The device of this name, on this machine or another one.
 
     Args:
-        name: ``"auto"`` (a GPU if there is one) or a name that torch knows, such as ``"cuda:1"``.
+        name: ``"auto"`` (a GPU if there is one, see `automatic`) or a name that torch knows: ``"cuda:1"``.
 
     Returns:
         The device.
@@ -521,7 +537,7 @@ def named_device(name: str) -> torch.device:
         ValueError: if torch knows no such device, or it computes nothing.
     """
     if isinstance(name, str) and name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return torch.device(automatic(torch.cuda.is_available(), torch.backends.mps.is_available()))
     return known_device("device", instance("device", name, str, "'auto' or the name of a device"))
 
 

@@ -75,8 +75,16 @@ class PrintLog(Callback):
             print(f"epoch {row['epoch']:3.0f}  {values}", flush=True)
 
 
+def _watched() -> bool:
+    """Does somebody see a bar move? In a terminal and in a notebook; not in a log file, nor on the site."""
+    if sys.stdout.isatty():
+        return True
+    notebook = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return hasattr(notebook, "kernel") and not os.environ.get("DHIDA_STATIC")
+
+
 class Progress(Callback):
-    """A progress bar over all steps, on standard output.
+    """A progress bar over all steps, on standard output: in a terminal, or in a notebook that is open.
 
     Args:
         epochs: how many epochs the run has.
@@ -99,7 +107,7 @@ class Progress(Callback):
                 file=sys.stdout,
                 leave=False,
                 unit="step",
-                disable=None,  # no bar where nobody watches, such as a log file or a notebook
+                disable=not _watched(),
             )
         self.bar.set_description(f"epoch {epoch}/{self.epochs}, loss {loss:.3f}", refresh=False)
         self.bar.update()
