@@ -1,6 +1,6 @@
 # Two commands do everything: `make book` and `make test`. Both set up .venv on their first run.
 .DEFAULT_GOAL := help
-.PHONY: help book test reliability start lab lint prose sync new-chapter ledger times bench checkpoint clean
+.PHONY: help book test test-colab address reliability start lab lint prose sync new-chapter ledger times bench checkpoint clean
 
 PYTHON    ?= python3
 PIP_FLAGS ?=
@@ -43,6 +43,12 @@ test: $(STAMP) ## run the lints of the notebooks, the library's tests and every 
 	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadscope --durations=10 book \
 	  --nbval-lax --nbval-current-env --nbval-cell-timeout=$(CELL_SECONDS) && \
 	echo "make test: every chapter and every test passed in $$(( $$(date +%s) - begin )) s"
+
+test-colab: $(STAMP) ## six chapters alone in an empty folder, as on Colab, twice; and the full profile at toy size
+	@$(BIN)/python tools/colab.py
+
+address: $(STAMP) ## write the book's public address everywhere and check it: make address URL=https://github.com/NAME/REPOSITORY
+	@$(BIN)/python tools/address.py $(URL)
 
 reliability: $(STAMP) ## call everything public at random for ten minutes, with new seeds: MINUTES=10
 	@OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python tests/fuzzing.py --minutes $(MINUTES)
