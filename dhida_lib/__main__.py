@@ -70,7 +70,7 @@ def _sentence(error: Exception) -> str:
     """An error in one line. Those that no check foresaw have their kind before them, and how to see more."""
     text = re.sub(r"\s*\n\s*", " ", str(error).strip())
     text = text if len(text) <= _LONGEST else text[:_LONGEST] + " …"
-    if not isinstance(error, (ValueError, OSError, FloatingPointError, ImportError)):
+    if not isinstance(error, (ValueError, OSError, FloatingPointError, ImportError, MemoryError)):
         text = f"{type(error).__name__}: {text}".removesuffix(": ")
         text += " (with DHIDA_TRACEBACK=1 in the environment the same command says where)"
     return text

@@ -179,8 +179,7 @@ class HashNetwork(nn.Module):
     def from_frozen(self, y: Tensor) -> Tensor:
         """The outputs u (B×bits), from what `frozen_map` gave (B×C'×h×w)."""
         y = y.to(self.hash_layer.weight.dtype)
-        for _, stage in self.backbone.stages()[self._frozen_stages :]:
-            y = stage(y)
+        y = self.backbone.through(self.backbone.stages()[self._frozen_stages :], y)
         return self._from_map(y)
 
     def feature_map(self, x: Tensor) -> Tensor:
@@ -188,8 +187,7 @@ class HashNetwork(nn.Module):
         if not self._frozen_stages:
             return self.neck(self.backbone.feature_map(x))
         y = self.frozen_map(x).to(x.dtype)
-        for _, stage in self.backbone.stages()[self._frozen_stages :]:
-            y = stage(y)
+        y = self.backbone.through(self.backbone.stages()[self._frozen_stages :], y)
         return self.neck(y)
 
     def attend(self, A: Tensor) -> Tensor:
