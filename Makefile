@@ -1,6 +1,6 @@
 # Two commands do everything: `make book` and `make test`. Both set up .venv on their first run.
 .DEFAULT_GOAL := help
-.PHONY: help book test reliability start lab lint prose sync new-chapter ledger times bench checkpoint clean
+.PHONY: help book test test-colab address reliability start lab lint prose sync new-chapter ledger times bench checkpoint clean
 .PHONY: test-library test-chapters doctor links lint-workflows release-check dist
 
 PYTHON    ?= python3
@@ -67,6 +67,12 @@ release-check: $(STAMP) ## what must hold before a release: make release-check T
 
 dist: $(STAMP) ## build wheel and sdist into dist/
 	@$(BIN)/python -m hatchling build -d dist
+
+test-colab: $(STAMP) ## six chapters alone in an empty folder, as on Colab, twice; and the full profile at toy size
+	@$(BIN)/python tools/colab.py
+
+address: $(STAMP) ## write the book's public address everywhere and check it: make address URL=https://github.com/NAME/REPOSITORY
+	@$(BIN)/python tools/address.py $(URL)
 
 reliability: $(STAMP) ## call everything public at random for ten minutes, with new seeds: MINUTES=10
 	@OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python tests/fuzzing.py --minutes $(MINUTES)
