@@ -6,8 +6,12 @@ import functools
 import http.server
 import re
 import shutil
+import subprocess
 import sys
+import tarfile
 import threading
+import tomllib
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -104,6 +108,64 @@ def test_the_command_of_a_release(capsys):
     assert release.main([]) == 2
     assert release.main(["v0.0"]) == 1
     assert "the tag is 'v0.0'" in capsys.readouterr().out
+
+
+def build(root: Path, kind: str, folder: Path) -> Path:
+    """Build a distribution with what is installed here, without the network."""
+    line = [sys.executable, "-m", "hatchling", "build", "-t", kind, "-d", str(folder)]
+    done = subprocess.run(line, cwd=root, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    (made,) = folder.iterdir()
+    return made
+
+
+def test_the_sdist_is_whole_and_gives_the_same_wheel(tmp_path):
+    """Who builds from the sdist gets the same files as who builds from the checkout."""
+    packed = build(ROOT, "sdist", tmp_path / "sdist")
+    with tarfile.open(packed) as archive:
+        archive.extractall(tmp_path / "source", filter="data")
+    (source,) = (tmp_path / "source").iterdir()
+    top = {path.name for path in source.iterdir()}
+    assert {
+        "README.md",
+        "LICENSE",
+        "LICENSE-text.md",
+        "CITATION.cff",
+        "CHANGELOG.md",
+        "dhida_lib",
+        "data",
+    } <= top
+    assert not top & {"tests", "tools", "book", ".github", "runs", "work"}
+    assert packed.stat().st_size < 20_000_000
+    names = []
+    for number, root in enumerate((ROOT, source)):
+        with zipfile.ZipFile(build(root, "wheel", tmp_path / f"wheel{number}")) as wheel:
+            names.append(set(wheel.namelist()))
+    assert names[0] == names[1]
+
+
+def test_the_page_on_the_package_index_says_whose_it_is():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert {"Homepage", "Changelog", "Paper"} <= set(project["urls"])
+    assert project["authors"]
+    from trove_classifiers import classifiers  # hatchling brings it
+
+    assert set(project["classifiers"]) <= classifiers
+    assert "Typing :: Typed" in project["classifiers"]
+    assert (ROOT / "dhida_lib" / "py.typed").is_file()
+
+
+def test_the_address_of_the_package_is_written_with_the_others(tmp_path):
+    import address
+
+    for name in address.PAGES:
+        shutil.copy(ROOT / name, tmp_path)
+    (tmp_path / "book").mkdir()
+    address.write("https://github.com/me/mine", tmp_path)
+    urls = tomllib.loads((tmp_path / "pyproject.toml").read_text(encoding="utf-8"))["project"]["urls"]
+    assert urls["Homepage"] == "https://github.com/me/mine"
+    assert urls["Changelog"] == "https://github.com/me/mine/blob/main/CHANGELOG.md"
+    assert urls["Paper"].startswith("https://doi.org/")
 
 
 # ---- links -------------------------------------------------------------------------------------------------
