@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import http.server
+import json
+import os
 import re
 import shutil
 import subprocess
@@ -81,6 +83,25 @@ def test_templates_ask_for_the_doctor():
             path.name
         )
     assert "python -m dhida_lib doctor" in (ROOT / ".github/pull_request_template.md").read_text()
+
+
+def test_containers_install_what_requirements_txt_lists():
+    """No list of packages of their own."""
+    docker = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    assert "python tools/set_up.py" in docker
+    assert "pip install" not in docker
+    lines = (ROOT / "binder" / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    assert [line for line in lines if not line.startswith("--")] == ["-r ../requirements.txt"]
+    box = json.loads((ROOT / ".devcontainer" / "devcontainer.json").read_text(encoding="utf-8"))
+    assert (ROOT / ".devcontainer" / box["build"]["dockerfile"]).resolve() == ROOT / "Dockerfile"
+    oldest = re.search(r'requires-python = ">=3\.(\d+)"', (ROOT / "pyproject.toml").read_text())
+    runtime = (ROOT / "binder" / "runtime.txt").read_text().strip()
+    for version in (re.search(r"FROM python:3\.(\d+)", docker)[1], runtime.split(".")[1]):
+        assert int(version) >= int(oldest[1])
+    ignored = (ROOT / ".dockerignore").read_text().splitlines()
+    assert {".venv*", "work", ".git"} <= set(ignored)
+    if os.name != "nt":
+        assert os.access(ROOT / "binder" / "postBuild", os.X_OK)
 
 
 # ---- releases ----------------------------------------------------------------------------------------------
