@@ -1,6 +1,6 @@
 # Two commands do everything: `make book` and `make test`. Both set up .venv on their first run.
 .DEFAULT_GOAL := help
-.PHONY: help book test reliability lab lint prose sync new-chapter ledger times bench checkpoint clean
+.PHONY: help book test test-site reliability lab lint prose sync new-chapter ledger times bench checkpoint clean
 
 PYTHON    ?= python3
 PIP_FLAGS ?=
@@ -45,6 +45,12 @@ test: $(STAMP) ## run the lints of the notebooks, the library's tests and every 
 	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadscope --durations=10 book \
 	  --nbval-lax --nbval-current-env --nbval-cell-timeout=$(CELL_SECONDS) && \
 	echo "make test: every chapter and every test passed in $$(( $$(date +%s) - begin )) s"
+
+test-site: $(STAMP) ## open every page of the built site in Chromium; gets axe-core by npm for accessibility
+	@test -f _build/html/index.html || { echo "There is no site yet: run make book first."; exit 1; }
+	@if command -v npm >/dev/null; then npm install --silent --no-fund --no-audit --prefix _build/axe axe-core@4; \
+	  else echo "npm is not here: accessibility will not be tested"; fi
+	$(BIN)/python -m pytest -q -m site tests
 
 reliability: $(STAMP) ## call everything public at random for ten minutes, with new seeds: MINUTES=10
 	@OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python tests/fuzzing.py --minutes $(MINUTES)
