@@ -1,6 +1,6 @@
 """The book's public address: written everywhere at once, or looked for where it is wrong.
 
-    python tools/address.py https://github.com/somebody/dhida-book   write it (as `make address URL=…` does)
+    python tools/address.py https://github.com/somebody/a-book   write it (as `make address URL=…` does)
     python tools/address.py                                          say where the book's address stands
 
 It stands in `_config.yml`, and from there in CITATION.cff, in README.md, and in each chapter: in the links
@@ -22,6 +22,7 @@ ADDRESS = r"https://github\.com/[A-Za-z0-9](?:[A-Za-z0-9-]{0,38})/[A-Za-z0-9._-]
 PAGES = {  # file → the text around the address, of which there is exactly so many
     "_config.yml": (r"(?m)^(  url: )\S+()$", 1),
     "CITATION.cff": (r'(?m)^((?:repository-code|url): ")[^"]*(")$', 2),
+    "pyproject.toml": (r'(?m)^((?:Homepage|Changelog) = ")https://[^/]+/[^/]+/[^/"]+()', 2),
     "README.md": (r"(?s)(<!-- address -->\n).*?(\n<!-- /address -->)", 1),
 }
 
@@ -38,7 +39,7 @@ def sentence(house: notebooks.House) -> str:
 
 
 def texts(house: notebooks.House) -> dict[Path, str]:
-    """The three pages as they should be: file → its text.
+    """The pages as they should be: file → its text.
 
     Raises:
         ValueError: if a page has no place for the address.
@@ -73,7 +74,7 @@ def write(url: str, root: Path = notebooks.ROOT) -> notebooks.House:
     """Write the address everywhere, and check it.
 
     Args:
-        url: such as ``https://github.com/somebody/dhida-book``; what git or a browser adds is taken off.
+        url: such as ``https://github.com/somebody/a-book``; what git or a browser adds is taken off.
         root: the repository.
 
     Returns:

@@ -14,7 +14,7 @@ from torch import Tensor
 from dhida_lib._validate import instance, positive_int
 from dhida_lib.training.devices import arithmetic
 
-__all__ = ["CARDS", "Sheet", "card_of", "check_card", "copies"]
+__all__ = ["CARDS", "card_of"]
 
 
 class Sheet(NamedTuple):

@@ -22,7 +22,7 @@ from dhida_lib.losses import DHIDALoss
 from dhida_lib.models import HashNetwork
 from dhida_lib.training import History, devices, seed_everything, train
 
-__all__ = ["ATTENTIONS", "LADDER", "Rung", "Size", "climb", "memory_of", "profile_of"]
+__all__ = ["ATTENTIONS", "LADDER"]
 
 ATTENTIONS = ("none", "danet", "ida")
 """What stands behind the backbone."""
