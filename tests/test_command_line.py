@@ -79,6 +79,9 @@ SETTINGS = {
     "compile": ["3", "[]", "null", "x"],
     "accumulate": ["x", "[]", "null", "0", "-1", "1.5"],
     "data_on_device": ["3", "[]", "null", "x"],
+    "recompute": ["3", "[]", "null", "x"],
+    "checkpoint_every": ["x", "[]", "null", "0", "-1", "1.5", "0 min", "5 hours", "true"],
+    "budget": ["x", "[]", "0", "-1", "1e400", "NaN", "true"],
     "cache_maps": ["3", "[]", "null", "x", "true"],  # nothing is frozen
     "nothing": ["3"],
     "": ["3"],
@@ -119,6 +122,12 @@ LINES: list[list[str]] = [
     *([*TABLE[:6], "--work", place] for place in ("@file", f"@out/{LONG}")),
     *(["repeat", "@record", "--out", place] for place in ("@file", "@file/below", f"@out/{LONG}")),
     [*TABLE[:4], "--records", "@cards", "--dry-run"],
+    *(["gpu", "--toy", "--out", place, "--work", "@out/w"] for place in ("@file", f"@out/{LONG}")),
+    *(
+        ["gpu", "--toy", "--out", "@out", *more]
+        for more in (["--budget", "0"], ["--parts", "x"], ["--seeds", "-1"])
+    ),
+    ["gpu", "--toy", "--out", "@out", "--work", "@out/w", "--parts", "train", "--set", "bitz=3"],
     # numbers and names of the other commands
     *(
         [*TABLE, *more]

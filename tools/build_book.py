@@ -13,11 +13,14 @@ import argparse
 import hashlib
 import os
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+import build_progress
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -69,11 +72,17 @@ def main(argv: list[str] | None = None) -> int:
     # Sphinx does not notice a changed style sheet: `--all` writes every page anew; it executes nothing twice.
     cli = "from jupyter_book.cli.main import main; main()"
     command = [sys.executable, "-c", cli, "build", ".", "-W", "-n", "--keep-going", "--all"]
-    status = subprocess.run(command, cwd=ROOT, env=environment(), check=False).returncode
+    status = build_progress.follow(command, ROOT, environment())
     if status:
         print("The book was not built: see the warnings and errors above.", file=sys.stderr)
         return status
     html = ROOT / "_build" / "html"
+    for step in ("front_page.py", "try_it.py", "finish_site.py"):
+        command = [sys.executable, str(ROOT / "tools" / step)]
+        done = subprocess.run(command, cwd=ROOT, env=environment(), check=False)
+        if done.returncode:
+            print(f"The book was not finished: tools/{step} failed.", file=sys.stderr)
+            return done.returncode
     (html / ".nojekyll").touch()  # GitHub Pages would leave out folders that begin with an underscore
     print(f"\nThe book is built ({time.perf_counter() - start:.0f} s): _build/html/index.html")
     print("Open that file in a browser (it needs no server and no network).")
