@@ -1,6 +1,6 @@
 # Two commands do everything: `make book` and `make test`. Both set up .venv on their first run.
 .DEFAULT_GOAL := help
-.PHONY: help book test test-colab address reliability start lab lint prose sync new-chapter ledger times bench checkpoint clean
+.PHONY: help book test test-colab test-site address reliability start lab lint prose sync new-chapter ledger times bench checkpoint clean
 .PHONY: test-library test-chapters doctor links lint-workflows release-check dist
 
 PYTHON    ?= python3
@@ -73,6 +73,12 @@ test-colab: $(STAMP) ## six chapters alone in an empty folder, as on Colab, twic
 
 address: $(STAMP) ## write the book's public address everywhere and check it: make address URL=https://github.com/NAME/REPOSITORY
 	@$(BIN)/python tools/address.py $(URL)
+
+test-site: $(STAMP) ## open every page of the built site in Chromium; gets axe-core by npm for accessibility
+	@test -f _build/html/index.html || { echo "There is no site yet: run make book first."; exit 1; }
+	@if command -v npm >/dev/null; then npm install --silent --no-fund --no-audit --prefix _build/axe axe-core@4; \
+	  else echo "npm is not here: accessibility will not be tested"; fi
+	$(BIN)/python -m pytest -q -m site tests
 
 reliability: $(STAMP) ## call everything public at random for ten minutes, with new seeds: MINUTES=10
 	@OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python tests/fuzzing.py --minutes $(MINUTES)

@@ -77,6 +77,12 @@ def main(argv: list[str] | None = None) -> int:
         print("The book was not built: see the warnings and errors above.", file=sys.stderr)
         return status
     html = ROOT / "_build" / "html"
+    for step in ("front_page.py", "try_it.py", "finish_site.py"):
+        command = [sys.executable, str(ROOT / "tools" / step)]
+        done = subprocess.run(command, cwd=ROOT, env=environment(), check=False)
+        if done.returncode:
+            print(f"The book was not finished: tools/{step} failed.", file=sys.stderr)
+            return done.returncode
     (html / ".nojekyll").touch()  # GitHub Pages would leave out folders that begin with an underscore
     print(f"\nThe book is built ({time.perf_counter() - start:.0f} s): _build/html/index.html")
     print("Open that file in a browser (it needs no server and no network).")
