@@ -1,14 +1,16 @@
 # Two commands do everything: `make book` and `make test`. Both set up .venv on their first run.
 .DEFAULT_GOAL := help
-.PHONY: help book test test-site reliability lab lint prose sync new-chapter ledger times bench checkpoint clean
+.PHONY: help book test test-site test-colab address reliability start lab lint prose sync new-chapter ledger times bench checkpoint clean
 
 PYTHON    ?= python3
 PIP_FLAGS ?=
+# Which build of torch: auto takes the small one for CPUs where Linux has no NVIDIA driver; cpu and cuda force one.
+TORCH     ?= auto
 # How many notebooks or test files run at once. Each uses one thread: two that share cores and spin on OpenMP's
 # barriers are slower than one.
 WORKERS   ?= 2
-# A cell may take this many seconds. nbval notices a dead kernel only through this limit.
-CELL_SECONDS ?= 180
+# A cell may take this many seconds, also on a busy machine. nbval notices a dead kernel only through this limit.
+CELL_SECONDS ?= 600
 
 # How long `make reliability` goes on.
 MINUTES ?= 10
@@ -17,21 +19,17 @@ VENV  := .venv
 BIN   := $(VENV)/bin
 STAMP := $(VENV)/installed
 SHIPPED := data/checkpoints/fashion-mini-dhida-16
-CODE  := dhida_lib tests tools benchmarks book
+CODE  := dhida_lib tests tools benchmarks book conftest.py
 
 help: ## what can be made
-	@echo "The DHIDA book. First run of any target: sets up .venv (about 6 GB, some minutes)."
+	@echo "The DHIDA book. First run of any target: sets up .venv (2 GB without a GPU, 7 GB with one; some minutes)."
 	@echo
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
 	@echo
-	@echo "Settings: PYTHON=$(PYTHON)  PIP_FLAGS=$(PIP_FLAGS)  WORKERS=$(WORKERS)  CELL_SECONDS=$(CELL_SECONDS)"
+	@echo "Settings: PYTHON=$(PYTHON)  TORCH=$(TORCH)  PIP_FLAGS=$(PIP_FLAGS)  WORKERS=$(WORKERS)  CELL_SECONDS=$(CELL_SECONDS)"
 
 $(STAMP): requirements.txt pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
-	  { echo "The book needs Python 3.11 or newer; '$(PYTHON)' is not. Try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --disable-pip-version-check --quiet $(PIP_FLAGS) -r requirements.txt
-	$(BIN)/python -m pip install --disable-pip-version-check --quiet $(PIP_FLAGS) --no-deps -e .
+	@$(PYTHON) tools/set_up.py --venv $(VENV) --torch $(TORCH) $(PIP_FLAGS)
 	@touch $@
 
 book: $(STAMP) ## execute every chapter and build the site into _build/html
@@ -52,8 +50,18 @@ test-site: $(STAMP) ## open every page of the built site in Chromium; gets axe-c
 	  else echo "npm is not here: accessibility will not be tested"; fi
 	$(BIN)/python -m pytest -q -m site tests
 
+test-colab: $(STAMP) ## six chapters alone in an empty folder, as on Colab, twice; and the full profile at toy size
+	@$(BIN)/python tools/colab.py
+
+address: $(STAMP) ## write the book's public address everywhere and check it: make address URL=https://github.com/NAME/REPOSITORY
+	@$(BIN)/python tools/address.py $(URL)
+
 reliability: $(STAMP) ## call everything public at random for ten minutes, with new seeds: MINUTES=10
 	@OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python tests/fuzzing.py --minutes $(MINUTES)
+
+start: $(STAMP) ## make or update work/, your own copy of the chapters, and open it in JupyterLab
+	@$(BIN)/python tools/start.py work
+	@$(BIN)/python -m jupyterlab --LabApp.default_url=/lab/tree/work
 
 lab: $(STAMP) ## open JupyterLab on the chapters
 	@$(BIN)/python -m jupyterlab --LabApp.default_url=/lab/tree/book

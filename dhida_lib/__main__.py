@@ -70,7 +70,7 @@ def _sentence(error: Exception) -> str:
     """An error in one line. Those that no check foresaw have their kind before them, and how to see more."""
     text = re.sub(r"\s*\n\s*", " ", str(error).strip())
     text = text if len(text) <= _LONGEST else text[:_LONGEST] + " …"
-    if not isinstance(error, (ValueError, OSError, FloatingPointError, ImportError)):
+    if not isinstance(error, (ValueError, OSError, FloatingPointError, ImportError, MemoryError)):
         text = f"{type(error).__name__}: {text}".removesuffix(": ")
         text += " (with DHIDA_TRACEBACK=1 in the environment the same command says where)"
     return text
@@ -83,8 +83,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the arguments; None takes those of the process.
 
     Returns:
-        The exit status: 0; 1 if a record did not repeat, and for nothing else; 2 after an error, which is one
-        line on standard error; 130 after Ctrl-C.
+        The exit status: 0; 1 if a record did not repeat or `doctor` found something to do; 2 after an error,
+        which is one line on standard error; 130 after Ctrl-C.
     """
     warnings.filterwarnings("ignore", module="PIL")  # it warns of odd files that it reads all the same
     try:

@@ -20,6 +20,7 @@ except ImportError:  # Windows
 
 __all__ = [
     "as_json",
+    "card_bytes",
     "one_writer",
     "read_card",
     "read_json",
@@ -178,9 +179,15 @@ def write_card(path: str | os.PathLike[str], content: dict[str, Any]) -> Path:
     Returns:
         The path.
     """
+    raw = card_bytes(path, content)
+    return write_atomic(path, lambda p: p.write_bytes(raw))
+
+
+def card_bytes(path: str | os.PathLike[str], content: dict[str, Any]) -> bytes:
+    """What `write_card` would write to ``path``."""
     content = {key: value for key, value in content.items() if key != CARD_HASH}
     as_json(path, content)
-    return write_json(path, {**content, CARD_HASH: _content_hash(content)})
+    return as_json(path, {**content, CARD_HASH: _content_hash(content)})
 
 
 def read_card(path: str | os.PathLike[str]) -> dict[str, Any]:

@@ -18,7 +18,17 @@ from torch import Tensor, nn
 from dhida_lib._files import as_json, one_writer, read_card, sha256, write_card, write_hashed
 from dhida_lib._validate import file_path
 
-__all__ = ["card_path", "differences", "file_of", "named_elsewhere", "not_finite", "plain", "read", "write"]
+__all__ = [
+    "card_path",
+    "differences",
+    "file_of",
+    "named_elsewhere",
+    "not_finite",
+    "plain",
+    "read",
+    "send",
+    "write",
+]
 
 FORMAT = 1
 _ENDINGS = (".json", ".safetensors")
@@ -71,6 +81,13 @@ def file_of(card: Path, content: dict[str, Any]) -> Path:
             f"{path} is damaged: its SHA-256 is not the one written beside it. Make or get it again."
         )
     return path
+
+
+def send(x: Tensor, device: torch.device) -> Tensor:
+    """A tensor on a device; from the host to a GPU by way of pinned memory, so that nobody waits for it."""
+    if device.type == "cuda" and x.device.type == "cpu":
+        return x.pin_memory().to(device, non_blocking=True)
+    return x.to(device)
 
 
 def plain(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Set
+from contextlib import contextmanager
+from contextvars import ContextVar
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
@@ -30,6 +32,8 @@ __all__ = [
     "sized",
     "suggestion",
     "tensor",
+    "trusted",
+    "trusting",
     "whole",
 ]
 
@@ -43,6 +47,26 @@ _SHOWN = 300  # characters of a value in a message
 _NUMBERS = {torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64}
 _NUMBERS |= {torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.complex64, torch.complex128}
 _WIDER = {torch.uint16: torch.int32, torch.uint32: torch.int64, torch.uint64: torch.int64}
+
+
+_TRUSTING: ContextVar[bool] = ContextVar("_TRUSTING", default=False)
+
+
+@contextmanager
+def trusting() -> Iterator[None]:
+    """Inside, checks of labels and places look at shapes and types alone. To read values would make a GPU
+    wait; whoever opens this block has checked them on the host.
+    """
+    before = _TRUSTING.set(True)
+    try:
+        yield
+    finally:
+        _TRUSTING.reset(before)
+
+
+def trusted() -> bool:
+    """Are values checked already (`trusting`)?"""
+    return _TRUSTING.get()
 
 
 def bad(name: str, got: Any, need: str) -> ValueError:

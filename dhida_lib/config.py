@@ -8,6 +8,7 @@ reads what any earlier version wrote, and is the only place that knows how setti
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 import types
 from collections.abc import Iterable, Iterator, Mapping
@@ -35,6 +36,7 @@ __all__ = [
     "NetworkConfig",
     "RunConfig",
     "TrainConfig",
+    "automatic",
     "kinds_of",
     "named_device",
     "nested",
@@ -255,7 +257,8 @@ class LossConfig(_Part):
 class TrainConfig(_Part):
     """How to train. The defaults are the paper's where it gives a value (§4.2), else the field's.
 
-    The last six are about speed and memory. At their defaults they change nothing.
+    Those from ``precision`` on are about speed, memory and sessions that end. At their defaults they change
+    nothing; the last two never change a result, whatever they are.
 
     Args:
         epochs: passes over the training images; the paper does not say, 150 is usual in the field.
@@ -269,8 +272,10 @@ class TrainConfig(_Part):
         augment: what happens to training images, see `batches`.
         seed: decides order, augmentation and dropout.
         device: ``"auto"`` takes a GPU if there is one.
-        precision: ``"float32"``, or ``"bfloat16"``: autocast of the network. Weights, their gradients, the
-            loss and its bank stay float32.
+        precision: ``"float32"`` (without TF32); ``"tf32"``: convolutions and products of a recent GPU with
+            short factors; ``"bfloat16"`` or ``"float16"``: autocast of the network, with a scaled loss for
+            ``"float16"``; ``"auto"``: what the device is fast in, see `choose_precision`. Weights, their
+            gradients, the loss and its bank stay float32.
         channels_last: keep images and maps as B×H×W×C in memory. Not for a narrow network of a width below 8
             on a CPU, where PyTorch can crash.
         compile: let `torch.compile` translate the network; needs a C++ compiler, and a width as above.
@@ -278,11 +283,17 @@ class TrainConfig(_Part):
             loss and a batch normalisation see one batch at a time.
         data_on_device: copy the training images to the device once, as bytes, instead of batch by batch.
         cache_maps: keep the maps of the frozen part of the backbone on disk, and train on these.
+        recompute: keep no maps of the backbone's stages for the backward pass, but compute them again there:
+            less memory, about a third more time, the same gradients.
+        checkpoint_every: how often the state of a run is written: after so many epochs (``5``), or when so
+            many minutes have passed (``"10 min"``); and always after the last epoch.
+        budget: minutes for this call; the run stops after the last epoch that fits, and the next call goes
+            on. None: no limit.
 
     Raises:
         ValueError: if a value is wrong.
 
-    Source: §4.2; built in Chapter 11, the last six in Chapters 12 and 16.
+    Source: §4.2; built in Chapter 11, those from ``precision`` on in Chapters 12 and 16.
     """
 
     epochs: int = 150
@@ -302,10 +313,15 @@ class TrainConfig(_Part):
     accumulate: int = 1
     data_on_device: bool = False
     cache_maps: bool = False
+    recompute: bool = False
+    checkpoint_every: int | str = 1
+    budget: float | None = None
 
     OPTIMIZERS: ClassVar[tuple[str, ...]] = ("rmsprop", "sgd", "adam", "adamw")
-    PRECISIONS: ClassVar[tuple[str, ...]] = ("float32", "bfloat16")
+    PRECISIONS: ClassVar[tuple[str, ...]] = ("auto", "float32", "tf32", "bfloat16", "float16")
     SCHEDULES: ClassVar[tuple[str, ...]] = ("constant", "cosine")
+    SESSION: ClassVar[tuple[str, ...]] = ("checkpoint_every", "budget")
+    """Settings of one session: they decide no result, and a run is the same run with others."""
 
     @classmethod
     def choices(cls) -> dict[str, Iterable[str]]:
@@ -328,6 +344,24 @@ class TrainConfig(_Part):
             positive(name, getattr(self, name), zero=True)
         seed_int("seed", self.seed)
         named_device(self.device)
+        _ = self.rhythm
+        if self.budget is not None:
+            positive("budget", self.budget)
+
+    @property
+    def rhythm(self) -> tuple[int | None, float | None]:
+        """``checkpoint_every`` as (epochs, None) or (None, minutes).
+
+        Raises:
+            ValueError: if it is neither.
+        """
+        every = self.checkpoint_every
+        if isinstance(every, int):
+            return positive_int("checkpoint_every", every), None
+        found = re.fullmatch(r"(\d{1,6}(?:\.\d{1,6})?) *min(?:utes?)?|(\d{1,6})", every.strip())
+        if found is None or not float(found[1] or found[2]):
+            raise bad("checkpoint_every", every, 'a number of epochs, or minutes such as "10 min"')
+        return (int(found[2]), None) if found[2] else (None, float(found[1]))
 
 
 @dataclass(frozen=True)
@@ -475,11 +509,26 @@ class RunConfig(_Part):
         return base.change(**{name: v for part in parts.values() for name, v in part.items()})
 
 
+def automatic(cuda: bool, mps: bool) -> str:
+    """What ``"auto"`` means on a machine: a card with CUDA, else a Mac's GPU (MPS), else the processor.
+
+    Args:
+        cuda: whether torch finds a card.
+        mps: whether torch finds a Mac's GPU.
+
+    Returns:
+        ``"cuda"``, ``"mps"`` or ``"cpu"``.
+    """
+    if cuda:
+        return "cuda"
+    return "mps" if mps else "cpu"
+
+
 def named_device(name: str) -> torch.device:
     """The device of this name, on this machine or another one.
 
     Args:
-        name: ``"auto"`` (a GPU if there is one) or a name that torch knows, such as ``"cuda:1"``.
+        name: ``"auto"`` (a GPU if there is one, see `automatic`) or a name that torch knows: ``"cuda:1"``.
 
     Returns:
         The device.
@@ -488,7 +537,7 @@ def named_device(name: str) -> torch.device:
         ValueError: if torch knows no such device, or it computes nothing.
     """
     if isinstance(name, str) and name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return torch.device(automatic(torch.cuda.is_available(), torch.backends.mps.is_available()))
     return known_device("device", instance("device", name, str, "'auto' or the name of a device"))
 
 
@@ -552,9 +601,9 @@ PROFILES: dict[str, RunConfig] = {
     "long": _FAST.change(epochs=60, augment="flip-shift"),
     "frozen": _FROZEN,
     "full": _FULL,
-    "full-speed": _FULL.change(precision="bfloat16", channels_last=True, compile=True, data_on_device=True),
+    "full-speed": _FULL.change(precision="auto", channels_last=True, compile=True, data_on_device=True),
 }
 """The book's settings by name. ``"fast"``: the shipped images on a laptop, about a minute. ``"long"``: the
 same network, trained until it is good. ``"frozen"``: ImageNet features on a CPU: the backbone stands still,
 its maps are kept on disk, and only attention and hash layer learn. ``"full"``: the paper's, on a GPU.
-``"full-speed"``: the same, with all that makes a recent GPU fast and changes no setting of the paper."""
+``"full-speed"``: the same, with all that makes a GPU fast and changes no setting of the paper."""

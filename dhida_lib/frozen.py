@@ -31,6 +31,7 @@ __all__ = ["MapSplit", "cached_maps", "with_maps"]
 
 _SEGMENT = 4096  # maps in one file
 _CHECKED = 4 << 30  # bytes that are hashed in a few seconds
+_IN_MEMORY = 1 << 30  # bytes of a training set's maps that are copied into memory
 _BATCH = 32
 
 Say = Callable[[str], object]
@@ -86,11 +87,26 @@ class MapSplit:
             )
         at = torch.as_tensor(indices)
         first = self.files[0]
+        if len(self.files) == 1:
+            maps = first[self.row[at]]
+            return (maps if device is None else maps.to(device)), self.labels[at]
         maps = torch.empty(len(at), *first.shape[1:], dtype=first.dtype)
         for number, part in enumerate(self.files):
             here = self.file[at] == number
             maps[here] = part[self.row[at[here]]]
         return (maps if device is None else maps.to(device)), self.labels[at]
+
+    def in_memory(self) -> MapSplit:
+        """The same maps in their own order in memory: a batch is then one gather.
+
+        Returns:
+            A split of one file, or this one where its maps take more than a gigabyte.
+        """
+        if 2 * len(self) * self.files[0][0].numel() > _IN_MEMORY:
+            return self
+        rows = torch.arange(len(self))
+        maps = self.batch(rows)[0]
+        return MapSplit([maps], torch.zeros_like(rows), rows, self.labels, self.indices, self.preprocess)
 
 
 def with_maps(
@@ -117,6 +133,7 @@ def with_maps(
     splits: dict[str, Any] = {
         part: cached_maps(model, getattr(data, part), cache, say) for part in ("train", "query", "database")
     }
+    splits["train"] = splits["train"].in_memory()  # each of them is read in every epoch
     return Head(model), replace(data, **splits)
 
 

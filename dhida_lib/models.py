@@ -17,7 +17,7 @@ from dhida_lib import _tensors
 from dhida_lib._files import write_atomic
 from dhida_lib._validate import about_dict, bad, choice, instance, positive, positive_int
 from dhida_lib.attention import ATTENTIONS, build_attention
-from dhida_lib.backbones import build_backbone
+from dhida_lib.backbones import Backbone, build_backbone
 from dhida_lib.codes import CODE_RULES, to_codes
 from dhida_lib.data import DATASETS
 from dhida_lib.data.preprocess import Preprocess
@@ -179,8 +179,7 @@ class HashNetwork(nn.Module):
     def from_frozen(self, y: Tensor) -> Tensor:
         """The outputs u (B×bits), from what `frozen_map` gave (B×C'×h×w)."""
         y = y.to(self.hash_layer.weight.dtype)
-        for _, stage in self.backbone.stages()[self._frozen_stages :]:
-            y = stage(y)
+        y = self.backbone.through(self.backbone.stages()[self._frozen_stages :], y)
         return self._from_map(y)
 
     def feature_map(self, x: Tensor) -> Tensor:
@@ -188,8 +187,7 @@ class HashNetwork(nn.Module):
         if not self._frozen_stages:
             return self.neck(self.backbone.feature_map(x))
         y = self.frozen_map(x).to(x.dtype)
-        for _, stage in self.backbone.stages()[self._frozen_stages :]:
-            y = stage(y)
+        y = self.backbone.through(self.backbone.stages()[self._frozen_stages :], y)
         return self.neck(y)
 
     def attend(self, A: Tensor) -> Tensor:
@@ -208,14 +206,20 @@ class HashNetwork(nn.Module):
         Raises:
             ValueError: if x is no such batch, or its images are too small for the backbone.
         """
-        A = self.feature_map(x)  # B×C×h×w
-        E = self.attend(A)  # B×C×h×w
-        psi = self.backbone.pool(E)  # B×d
-        return self.hash_layer(psi)  # Eq. 14, B×K
+        if self._frozen_stages:
+            return self.from_frozen(self.frozen_map(x))
+        return self._from_map(self.backbone.feature_map(x))
 
     def _from_map(self, y: Tensor) -> Tensor:
         """U from the backbone's last map (B×C×h×w)."""
-        return self.hash_layer(self.backbone.pool(self.attend(self.neck(y))))
+        plain = isinstance(self.attention, nn.Identity) and type(self.backbone).pool is Backbone.pool
+        if plain and isinstance(self.neck, nn.Conv2d):
+            # The mean of a 1×1 convolution is that of the mean, and costs one position instead of h·w.
+            psi = self.neck(y.mean(dim=(2, 3), keepdim=True)).flatten(1)  # B×d
+        else:
+            E = self.attend(self.neck(y))  # B×C×h×w
+            psi = self.backbone.pool(E)  # B×d
+        return self.hash_layer(psi)  # Eq. 14, B×K
 
     @torch.no_grad()
     def codes(self, x: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ import torch
 
 from dhida_lib._files import read_card, sha256, write_card
 from dhida_lib._validate import bad, instance
-from dhida_lib.config import RunConfig, nested
+from dhida_lib.config import RunConfig, TrainConfig, nested
 
 __all__ = ["Record", "as_recorded", "load_record", "load_records", "machine", "save_record", "weights_name"]
 
@@ -67,7 +67,8 @@ class Record:
 
 
 def as_recorded(config: RunConfig) -> dict[str, Any]:
-    """Settings as a record has them: a file of weights by its content, a folder by its last part.
+    """Settings as a record has them: a file of weights by its content, a folder by its last part, and
+    without what one session was told of itself (`TrainConfig.SESSION`).
 
     Args:
         config: the run.
@@ -83,6 +84,8 @@ def as_recorded(config: RunConfig) -> dict[str, Any]:
     settings["network"]["weights"] = weights_name(config.network.weights)
     folder = config.data.folder
     settings["data"]["folder"] = None if folder is None else Path(folder).name
+    usual = TrainConfig()
+    settings["training"] |= {name: getattr(usual, name) for name in TrainConfig.SESSION}
     return settings
 
 

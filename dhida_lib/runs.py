@@ -166,10 +166,12 @@ def run(
         note: goes into the record.
 
     Returns:
-        The trained network and the record.
+        The trained network and the record. If the budget ended the run before its last epoch, the record
+        keeps the budget and says so: it is not that of the whole run, with which the next call goes on.
 
     Raises:
         ValueError: if a setting is wrong, or the folder holds another run.
+        MemoryError: if the device's memory is full.
         FileNotFoundError: if the data or the weights are not here.
 
     Source: Algorithm 1 and §4.2; built in Chapter 11.
@@ -187,13 +189,18 @@ def run(
         network, data = with_maps(model, data)
     history = train(network, loss, data.train, config.training, callbacks, folder, about)
     metrics = measure(network, data)
+    made, epochs = len(history.epochs), config.training.epochs
+    if made < epochs:
+        settings["training"]["budget"] = config.training.budget
+        note = f"{note}; " * bool(note) + f"stopped by its budget after {made} of {epochs} epochs"
+    asked = {} if config.training.precision == "float32" else {"precision": "; then ".join(history.formats)}
     record = Record(
         config=settings,
         protocol=protocol,
         metrics=metrics,
         history=history.epochs,
         seconds=round(history.seconds, 2),
-        machine=machine(),
+        machine={**machine(), **asked},
         version=__version__,
         note=note,
     )

@@ -79,6 +79,9 @@ SETTINGS = {
     "compile": ["3", "[]", "null", "x"],
     "accumulate": ["x", "[]", "null", "0", "-1", "1.5"],
     "data_on_device": ["3", "[]", "null", "x"],
+    "recompute": ["3", "[]", "null", "x"],
+    "checkpoint_every": ["x", "[]", "null", "0", "-1", "1.5", "0 min", "5 hours", "true"],
+    "budget": ["x", "[]", "0", "-1", "1e400", "NaN", "true"],
     "cache_maps": ["3", "[]", "null", "x", "true"],  # nothing is frozen
     "nothing": ["3"],
     "": ["3"],

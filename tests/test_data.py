@@ -1240,6 +1240,24 @@ def test_cifar_folders(tmp_path, below):
     assert data.protocol_record()["source"] == "PNG files"
 
 
+def test_a_fifth_of_cifar_is_the_same_for_every_seed(tmp_path):
+    made = write_folders(tmp_path, train=16, test=4)
+    seeds = [D.load_dataset("cifar10-fifth", root=tmp_path, protocol=TINY, seed=seed) for seed in (0, 1)]
+    pictures = []
+    for data in seeds:
+        whole = [data.query, data.train, data.database]
+        rows = torch.cat([split.indices for split in whole])
+        assert sorted(rows.tolist()) == list(range(40))  # 4 of 20 in each of ten classes
+        assert torch.cat([split.labels for split in whole]).bincount().tolist() == [4] * 10
+        pixels = np.concatenate([split.pictures(range(len(split))) for split in whole])
+        pictures.append(pixels[rows.argsort().numpy()])
+    assert (pictures[0] == pictures[1]).all()
+    assert seeds[0].query.indices.tolist() != seeds[1].query.indices.tolist()
+    known = {pixels.tobytes() for pixels, _ in made}
+    assert all(picture.tobytes() in known for picture in pictures[0])
+    assert seeds[0].protocol_record()["source"] == "a fifth of PNG files"
+
+
 def test_cifar_jpeg_is_called_lossy(tmp_path, monkeypatch):
     write_folders(tmp_path / "cifar10", end=".JPG")
     monkeypatch.setenv("DHIDA_ROOT", str(tmp_path))

@@ -107,7 +107,7 @@ def test_the_search_goes_on_from_its_best_rate_and_the_tables_take_what_it_found
     found = tuned("dsh", "fashion-mnist", known)
     assert found["options"] == {name: values[1]}
     assert found["lr"] == first[1].config.training.lr
-    for dataset in ("fashion-mnist", "fashion-multi"):  # the second takes the first's settings
+    for dataset in ("fashion-mnist", "fashion-multi", "cifar10-fifth"):  # all take the first's settings
         config = plan("table3", dataset, rows=["DSH"], records=known)[0].config
         assert (config.loss.options, config.training.lr) == (found["options"], found["lr"])
         assert config.data.held_out == 0

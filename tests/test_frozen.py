@@ -131,7 +131,46 @@ def test_a_neck_stands_between_backbone_and_attention(data, frozen):
         network(neck=0)
 
 
+def test_without_attention_the_neck_comes_after_pooling_and_gives_the_same(data):
+    """The mean of a 1×1 convolution is that of the mean; a pooling of one's own keeps its place."""
+    model = network(neck=5).eval()
+    x, _ = data.query.batch(range(4))
+    longer = model.hash_layer(model.backbone.pool(model.feature_map(x)))
+    torch.testing.assert_close(model(x), longer)
+    places = []
+    model.neck.register_forward_pre_hook(lambda _, given: places.append(given[0].shape[2:]))
+    model(x)
+    assert places == [(1, 1)]
+
+    class Highest(type(model.backbone)):
+        def pool(self, A):
+            return A.amax(dim=(2, 3))
+
+    model.backbone.__class__ = Highest
+    highest = model.hash_layer(model.backbone.pool(model.feature_map(x)))
+    assert torch.equal(model(x), highest)
+    assert not torch.allclose(highest, longer)
+
+
 # ---- maps on disk -----------------------------------------------------------------------------------------
+
+
+def test_maps_of_several_files_are_read_in_one_gather(data, cache, monkeypatch):
+    monkeypatch.setattr(frozen, "_SEGMENT", 64)
+    split = data.train
+    maps = cached_maps(network(), split, say=lambda _: None)
+    assert len(maps.files) > 1
+    near = maps.in_memory()
+    assert len(near.files) == 1
+    at = [5, 150, 64, 5]
+    for one, other in zip(maps.batch(at), near.batch(at), strict=True):
+        assert torch.equal(one, other)
+    assert torch.equal(near.indices, split.indices)
+    monkeypatch.setattr(frozen, "_IN_MEMORY", 10)
+    assert maps.in_memory() is maps
+    head, mapped = with_maps(network(), data, say=lambda _: None)
+    assert isinstance(head, Head)
+    assert len(mapped.train.files) > 1
 
 
 @pytest.mark.parametrize("settings", [{"frozen": "block2"}, {"frozen": "all", "neck": 4}], ids=str)

@@ -257,15 +257,15 @@ def list_case(name: str, folder: Path, classes: int) -> Case:
     return Case(data, lambda i: folder / files[int(data.database.indices[i])])
 
 
-def cifar_case(folder: Path) -> Case:
-    for part, count in (("train", 12), ("test", 2)):
-        for label, name in enumerate(CIFAR10_CLASSES):
-            (folder / part / name).mkdir(parents=True)
+def cifar_case(folder: Path, name: str = "cifar10", training: int = 12) -> Case:
+    for part, count in (("train", training), ("test", 2)):
+        for label, kind in enumerate(CIFAR10_CLASSES):
+            (folder / part / kind).mkdir(parents=True)
             for i in range(count):
                 picture = photograph(32, 32, 100 * label + i)
-                Image.fromarray(picture).save(folder / part / name / f"{i}.png")
+                Image.fromarray(picture).save(folder / part / kind / f"{i}.png")
     tiny = Protocol("tiny", 1, 2, True, None, "Small.")
-    return Case(load_dataset("cifar10", folder, protocol=tiny))
+    return Case(load_dataset(name, folder, protocol=tiny))
 
 
 def fashion_mnist_case(_: Path) -> Case:
@@ -280,6 +280,7 @@ CASES: dict[str, Callable[[Path], Case]] = {
     "fashion-multi": lambda _: Case(load_dataset("fashion-multi")),
     "fashion-mnist": fashion_mnist_case,
     "cifar10": cifar_case,
+    "cifar10-fifth": lambda top: cifar_case(top, "cifar10-fifth", 18),
     "nus-wide-21": lambda top: list_case("nus-wide-21", top, 21),
     "imagenet100": lambda top: list_case("imagenet100", top, 100),
     "folder": lambda top: folder_case(top, save_photograph, 28),

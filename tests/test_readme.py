@@ -1,5 +1,8 @@
 """README.md: its Python snippets run one after the other, and its commands on a folder of photographs."""
 
+import csv
+import doctest
+import json
 import os
 import re
 import subprocess
@@ -14,6 +17,10 @@ from PIL import Image
 import dhida_lib
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "tools"))
+
+import readme_picture  # noqa: E402
+
 PAGE = (ROOT / "README.md").read_text(encoding="utf-8")
 SMALLER = {"bits=32)": "bits=32, epochs=1, width=4)", "epochs=8": "epochs=1"}
 """What makes the snippets short; each must be there."""
@@ -87,3 +94,71 @@ def test_every_room_is_there():
     for name in rooms:
         place = ROOT / "dhida_lib" / name.replace(".", "/")
         assert place.is_dir() or place.with_suffix(".py").is_file(), name
+
+
+def test_the_output_that_is_shown_is_what_comes():
+    (shown,) = fences("pycon")
+    example = doctest.DocTestParser().get_doctest(shown, {}, "README", "README.md", 0)
+    assert len(example.examples) > 5
+    said: list[str] = []
+    doctest.DocTestRunner().run(example, out=said.append)
+    assert said == []
+
+
+def section(title: str) -> str:
+    """The text of a section, up to the next one."""
+    return re.split(r"^## ", PAGE.split(f"\n## {title}\n")[1], maxsplit=1, flags=re.M)[0]
+
+
+def test_every_number_of_the_findings_is_in_a_record():
+    record = json.loads(
+        (ROOT / "data/checkpoints/fashion-mini-dhida-16/record.json").read_text(encoding="utf-8")
+    )
+    got = record["metrics"]
+    with open(ROOT / "data/paper/table3.csv", encoding="utf-8", newline="") as file:
+        paper = {(r["method"], r["dataset"], r["bits"]): 100 * float(r["map"]) for r in csv.DictReader(file)}
+
+    def ahead(dataset: str) -> str:
+        return f"{paper['DHIDA', dataset, '16'] - paper['DBDH', dataset, '16']:.1f} points"
+
+    labels = dhida_lib.load_dataset("fashion-mini").database.labels
+    chance = max((labels == c).float().mean().item() for c in labels.unique())
+    expected = [
+        f"{record['seconds'] / 60:.0f} minutes",
+        *(f"{got['bits']} bits", f"{got['database']:,} images", f"{chance:.2f}"),
+        *(f"{got[name]:.2f}" for name in ("map", "map_pessimistic", "map_optimistic")),
+        *(f"{got['precision_within_radius']:.2f}", f"{100 * got['empty_balls']:.1f} %"),
+        *(ahead("CIFAR-10"), ahead("ImageNet-100"), "16 bits"),
+    ]
+    text = re.sub(r"CIFAR-10|ImageNet-100|Chapters \d+ and \d+", "", section("What it finds"))
+    numbers = set(re.findall(r"\d[\d.,]*\d|\d", text))
+    assert numbers == {re.match(r"[\d.,]+", words)[0] for words in expected}
+    joined = " ".join(text.split())
+    for words in expected:
+        assert words in joined, words
+
+
+def test_the_picture_shows_what_the_model_finds():
+    found = readme_picture.retrieve()
+    assert f"![{readme_picture.words(found)}](book/_static/retrieval.png)" in PAGE
+    with Image.open(readme_picture.PICTURE) as picture:
+        assert picture.info["Description"] == readme_picture.words(found)
+        assert picture.width > 800
+    assert readme_picture.PICTURE.stat().st_size < 100_000
+    differ = (found.codes != found.codes[0]).sum(1).tolist()
+    assert differ == found.distances
+    assert len(readme_picture.draw(found).axes) == 2 * len(found.names)
+
+
+def test_every_file_that_is_linked_is_there():
+    for page in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "CODE_OF_CONDUCT.md", "SECURITY.md"):
+        text = (ROOT / page).read_text(encoding="utf-8")
+        for target in re.findall(r"\]\(([^)#:\s]+)\)", text):
+            assert (ROOT / target).exists(), f"{page}: {target}"
+
+
+def test_every_target_of_make_that_is_named_is_there():
+    known = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M))
+    for page in ROOT.glob("*.md"):
+        named = set(re.findall(r"`make ([a-z][a-z-]*)", page.read_text(encoding="utf-8")))
+        assert named <= known, page.name

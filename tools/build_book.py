@@ -13,11 +13,14 @@ import argparse
 import hashlib
 import os
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+import build_progress
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -69,7 +72,7 @@ def main(argv: list[str] | None = None) -> int:
     # Sphinx does not notice a changed style sheet: `--all` writes every page anew; it executes nothing twice.
     cli = "from jupyter_book.cli.main import main; main()"
     command = [sys.executable, "-c", cli, "build", ".", "-W", "-n", "--keep-going", "--all"]
-    status = subprocess.run(command, cwd=ROOT, env=environment(), check=False).returncode
+    status = build_progress.follow(command, ROOT, environment())
     if status:
         print("The book was not built: see the warnings and errors above.", file=sys.stderr)
         return status

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from dhida_lib._registry import Registry
 from dhida_lib._validate import bad, computable, same_type
@@ -69,6 +71,7 @@ class Backbone(nn.Module):
         has_width: does it take ``width``?
         plain: name of the AlexNet of the same size, for the rows DHIDA-A and DHIDA-I of Table 4.
         form: the images that its ImageNet weights were made for; None: it has none.
+        recompute: keep no maps inside a stage for the backward pass, see `through`.
 
     Source: Fig. 1, Table 1; built in Chapter 4.
     """
@@ -82,6 +85,7 @@ class Backbone(nn.Module):
     has_width: ClassVar[bool] = False
     plain: ClassVar[str] = "alexnet"
     form: ImageForm | None = None
+    recompute: bool = False
 
     def stages(self) -> list[tuple[str, Callable[[Tensor], Tensor]]]:
         """The steps from images to the last map, in order: a name, and what the step does.
@@ -109,12 +113,48 @@ class Backbone(nn.Module):
         """
         y = self.check_images(x)
         try:
-            for _, step in self.stages():
-                y = step(y)
+            y = self.through(self.stages(), y)
         except ValueError as error:  # batch norm, of one number
             need = "larger, or more than one image, for training: batch norm needs several numbers"
             raise bad("x", f"shape {tuple(x.shape)}", need) from error
         return y
+
+    def through(self, steps: list[tuple[str, Callable[[Tensor], Tensor]]], y: Tensor) -> Tensor:
+        """Take a map through some of the `stages`.
+
+        Args:
+            steps: these stages, in order.
+            y: what the first of them takes.
+
+        Returns:
+            What the last of them gives. With ``recompute``, what lies inside a stage is computed again in the
+            backward pass; batch norms count each batch once all the same.
+        """
+        for _, step in steps:
+            if self.recompute and self.training and torch.is_grad_enabled():
+                y = checkpoint(
+                    step, y, use_reentrant=False, context_fn=lambda: (nullcontext(), self._again())
+                )
+            else:
+                y = step(y)
+        return y
+
+    def _twice(self) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+        """The surroundings of a stage when it is computed first, and when again."""
+        return nullcontext(), self._again()
+
+    @contextmanager
+    def _again(self) -> Iterator[None]:
+        """Inside, a batch norm uses its batch's mean and variance and does not count them."""
+        norms = [m for m in self.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+        kept = [(m, m.momentum, m.num_batches_tracked) for m in norms if m.training and m.track_running_stats]
+        for norm, _, _ in kept:
+            norm.momentum, norm.num_batches_tracked = 0.0, None
+        try:
+            yield
+        finally:
+            for norm, momentum, batches in kept:
+                norm.momentum, norm.num_batches_tracked = momentum, batches
 
     def pool(self, A: Tensor) -> Tensor:
         """ψ(x): the average over all positions of a map A (B×C×h×w → B×C)."""

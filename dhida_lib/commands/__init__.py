@@ -3,7 +3,7 @@
 Importing a command costs nothing: torch and the library are imported when its arguments are read.
 """
 
-from dhida_lib.commands import encode, evaluate, pretrain, repeat, reproduce, search, train
+from dhida_lib.commands import doctor, encode, evaluate, pretrain, repeat, reproduce, search, train
 from dhida_lib.commands._command import PROGRAM, Command, Parser
 
 __all__ = ["COMMANDS", "PROGRAM", "Command", "Parser"]
@@ -16,5 +16,6 @@ COMMANDS: dict[str, Command] = {
     "repeat": repeat.COMMAND,
     "encode": encode.COMMAND,
     "search": search.COMMAND,
+    "doctor": doctor.COMMAND,
 }
 """Name → command, in the order in which one needs them."""

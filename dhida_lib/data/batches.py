@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dhida_lib._tensors import send
 from dhida_lib._validate import bad, choice, computable, instance, positive_int, sized, tensor, whole
 from dhida_lib.data.splits import Split
 
@@ -50,7 +51,8 @@ def random_flip(batch: Tensor, generator: torch.Generator | None = None) -> Tens
     """
     _images(batch)
     _generator(generator)
-    flip = (torch.rand(len(batch), generator=generator) < 0.5).to(batch.device)  # B
+    flip = torch.rand(len(batch), generator=generator) < 0.5  # B
+    flip = send(flip, batch.device)
     return torch.where(flip[:, None, None, None], batch.flip(-1), batch)
 
 
@@ -82,11 +84,10 @@ def random_shift(
         raise bad("fill", f"shape {tuple(border.shape)} of {border.dtype}", need)
     device = batch.device
     canvas = torch.empty(b, c, h + 2 * pixels, w + 2 * pixels, dtype=batch.dtype, device=device)
-    canvas[:] = border.to(device, batch.dtype).reshape(1, -1, 1, 1)
+    canvas[:] = send(border.to(batch.dtype), device).reshape(1, -1, 1, 1)
     canvas[:, :, pixels : pixels + h, pixels : pixels + w] = batch
-    corner = torch.randint(0, 2 * pixels + 1, (2, b), generator=generator).to(
-        device
-    )  # where each window starts
+    corner = torch.randint(0, 2 * pixels + 1, (2, b), generator=generator)
+    corner = send(corner, device)  # where each window starts
     rows = corner[0, :, None] + torch.arange(h, device=device)  # B×H
     columns = corner[1, :, None] + torch.arange(w, device=device)  # B×W
     image, channel = torch.arange(b, device=device), torch.arange(c, device=device)
@@ -169,4 +170,4 @@ def _walk(
         if augment == "flip-shift":
             shift = round(_SHIFT * split.image_size / split.pixels.shape[-1]) or 1  # of a resized image
             images = random_shift(images, shift, generator, split.background)
-        yield images, labels, index.to(labels.device)
+        yield images, labels, send(index, labels.device)

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from dhida_lib._tensors import send
 from dhida_lib._validate import bad, choice, computable, instance, positive_int, tensor
 from dhida_lib.backbones.base import ImageForm
 from dhida_lib.data.images import fit_square, read_image
@@ -180,14 +181,13 @@ class Preprocess:
                 places = zip(x, self._places(corners, x), strict=True)
                 x = torch.stack([image[:, r : r + s, c : c + s] for image, (r, c) in places])
         if device is not None:
-            pin = device.type == "cuda" and x.device.type == "cpu"  # then the copy runs beside the computing
-            x = (x.pin_memory() if pin else x).to(device, non_blocking=pin)
+            x = send(x, device)  # the copy runs beside the computing
         if flips is not None:  # of bytes: a quarter of the memory
             if not isinstance(flips, Tensor) or flips.dtype != torch.bool or flips.shape != (len(x),):
                 got = f"shape {tuple(flips.shape)} of {flips.dtype}" if isinstance(flips, Tensor) else flips
                 raise bad("flips", got, f"a boolean tensor ({len(x)},)")
-            x = torch.where(flips.to(x.device)[:, None, None, None], x.flip(-1), x)
-        mean, std = (torch.tensor(v, device=x.device).view(1, -1, 1, 1) for v in (self.mean, self.std))
+            x = torch.where(send(flips, x.device)[:, None, None, None], x.flip(-1), x)
+        mean, std = (_numbers(v, x.device).view(1, -1, 1, 1) for v in (self.mean, self.std))
         x = x.float().div_(255).sub_(mean).div_(std)  # B×C×H×W
         size = (self.side, self.side)
         if x.shape[-2:] != size:  # after normalising, which is the same and mostly less to do
@@ -291,6 +291,12 @@ def as_bytes(x: NDArray[Any], name: str) -> NDArray[np.uint8]:
         return (x * 255).round().astype(np.uint8)
     what = f"{x.dtype} from {x.min()} to {x.max()}" if x.dtype.kind in "iuf" else str(x.dtype)
     raise bad(name, what, "bytes (uint8), uint16, or floating numbers from 0 to 1")
+
+
+@lru_cache(maxsize=32)
+def _numbers(values: tuple[float, ...], device: torch.device) -> Tensor:
+    """A few numbers on a device, copied once: to copy them with every batch would make a GPU wait."""
+    return torch.tensor(values, device=device)
 
 
 @lru_cache(maxsize=32)

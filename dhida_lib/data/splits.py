@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from dhida_lib._tensors import send
 from dhida_lib._validate import bad, instance, known_device, sized, tensor
 from dhida_lib.data.preprocess import Preprocess, as_array, as_bytes
 from dhida_lib.data.protocols import Protocol, class_ids, split_rows
@@ -153,7 +154,7 @@ class Split(Dataset[tuple[Tensor, "int | Tensor"]]):
 
         Source: §4.1; built in Chapter 2.
         """
-        at = self._positions(indices).to(self.pixels.device)
+        at = send(self._positions(indices), self.pixels.device)
         x = self.preprocess.normalise(self._stored(at), corners, device, flips)
         return x, self.labels[at]
 

@@ -11,13 +11,15 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from dhida_lib._validate import choice, instance, positive, positive_int, seed_int, sized
-from dhida_lib.config import RunConfig
+from dhida_lib.config import RunConfig, TrainConfig
 from dhida_lib.data import DATASETS
 from dhida_lib.experiments.tables import BEYOND, METHODS, MODELS, RATES, VALIDATION, base
 from dhida_lib.losses import LOSSES
 from dhida_lib.records import Record, as_recorded
 
 __all__ = ["TABLES", "Job", "find", "plan", "tuned"]
+
+_LATER = ("recompute", *TrainConfig.SESSION)
 
 
 class Job(NamedTuple):
@@ -34,8 +36,12 @@ class Job(NamedTuple):
     @property
     def name(self) -> str:
         """The record's file name without ``.json``: what a reader looks for, and a hash of the whole."""
-        c = self.config
-        digest = hashlib.sha256(json.dumps(as_recorded(c), sort_keys=True).encode()).hexdigest()[:8]
+        c, settings = self.config, as_recorded(self.config)
+        usual = TrainConfig()
+        for name in _LATER:  # so that a run has the name that it had before these settings existed
+            if settings["training"][name] == getattr(usual, name):
+                del settings["training"][name]
+        digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
         kind = f"{c.loss.method}-{c.network.backbone.replace(':', '-')}-{c.network.attention}"
         return f"{kind}-{c.network.bits}bit-seed{c.training.seed}-{digest}"
 

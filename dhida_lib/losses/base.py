@@ -11,12 +11,14 @@ import inspect
 from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dhida_lib._registry import Registry
-from dhida_lib._validate import bad, choice, computable, positive_int, tensor
+from dhida_lib._validate import bad, choice, computable, positive_int, tensor, trusted
 from dhida_lib.labels import as_labels, similarity
 
 __all__ = [
@@ -57,7 +59,9 @@ def multi_hot(y: Tensor, classes: int | None = None) -> Tensor:
     """
     if y.ndim == 2:
         return y
-    return F.one_hot(torch.unique(y, return_inverse=True)[1] if classes is None else y, classes or -1)
+    if classes is None:
+        return F.one_hot(torch.unique(y, return_inverse=True)[1])
+    return (y[:, None] == torch.arange(classes, device=y.device)).long()
 
 
 def shared_labels(y: Tensor, Y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -171,6 +175,8 @@ class HashLoss(nn.Module):
     bank_codes: Tensor
     bank_labels: Tensor
     bank_filled: Tensor
+    _filled: NDArray[np.bool_] | None = None
+    _foreseen: int | None = None
 
     def __init__(
         self,
@@ -309,10 +315,7 @@ class HashLoss(nn.Module):
         c = self.num_classes
         if c is not None and y.ndim == 2 and y.shape[1] != c:
             raise bad("labels", f"shape {tuple(y.shape)}", f"multi-hot rows of width num_classes = {c}")
-        if c is not None and y.ndim == 1 and not 0 <= int(y.min()) <= int(y.max()) < c:
-            raise bad(
-                "labels", f"ids {int(y.min())} … {int(y.max())}", f"class ids 0 … {c - 1} (num_classes = {c})"
-            )
+        self._check_ids(y)
         return y, None if self.num_train is None else self._check_index(u, index, self.num_train)
 
     def _check_index(self, u: Tensor, index: Any, n: int) -> Tensor:
@@ -329,10 +332,7 @@ class HashLoss(nn.Module):
                 f"shape {tuple(rows.shape)} of {rows.dtype}",
                 f"{len(u)} integers, one for each row of `u`",
             )
-        if not 0 <= int(rows.min()) <= int(rows.max()) < n:
-            raise bad(
-                "index", f"{int(rows.min())} … {int(rows.max())}", f"within 0 … {n - 1} (num_train = {n})"
-            )
+        self._check_places(rows)
         if u.device != self.bank_codes.device:
             raise bad(
                 "u",
@@ -340,6 +340,80 @@ class HashLoss(nn.Module):
                 f"on the bank's device {self.bank_codes.device}: move the loss with `.to(device)`",
             )
         return rows.to(u.device, torch.int64)
+
+    def _check_ids(self, y: Tensor) -> None:
+        """Refuse class ids that no class has, unless that was checked already."""
+        c = self.num_classes
+        if c is None or y.ndim != 1 or trusted():
+            return
+        if not 0 <= int(y.min()) <= int(y.max()) < c:
+            raise bad(
+                "labels", f"ids {int(y.min())} … {int(y.max())}", f"class ids 0 … {c - 1} (num_classes = {c})"
+            )
+
+    def _check_places(self, rows: Tensor) -> None:
+        """Refuse places that the bank does not have, unless that was checked already."""
+        n = self.num_train
+        if n is not None and not trusted() and not 0 <= int(rows.min()) <= int(rows.max()) < n:
+            raise bad(
+                "index", f"{int(rows.min())} … {int(rows.max())}", f"within 0 … {n - 1} (num_train = {n})"
+            )
+
+    def check_values(self, labels: Any, index: Any = None) -> None:
+        """Check what needs the numbers themselves: that ids and places are within their bounds.
+
+        `forward` does it with every call. The trainer does it before, on the host, for all images at once or
+        batch by batch, since reading a number from a GPU makes the host wait for it.
+
+        Args:
+            labels: class ids (n,) or multi-hot rows (n×c), not empty.
+            index: places in the training set; None: these are not looked at.
+
+        Raises:
+            ValueError: naming the argument that is wrong.
+
+        Source: Algorithm 1; built in Chapter 12.
+        """
+        y = as_labels(labels)
+        if not len(y):
+            raise bad("labels", "none", "at least one label")
+        self._check_ids(y)
+        if index is not None:
+            rows = tensor("index", index, "integers")
+            if rows.is_floating_point() or rows.is_complex() or rows.dtype == torch.bool or not rows.numel():
+                raise bad("index", f"shape {tuple(rows.shape)} of {rows.dtype}", "integers, at least one")
+            self._check_places(rows)
+
+    def foresee(self, places: Any) -> None:
+        """Say on the host which rows of the bank the next batch fills, so that nobody has to ask a GPU.
+
+        While the bank fills, the number of its filled rows is the size of a tensor, which the host must know.
+        The next call of the loss uses what was said here; a call without it asks the bank.
+
+        Args:
+            places: the batch's places in the training set (B,), on the host; None: forget what was said, and
+                read from the bank which rows are filled.
+
+        Raises:
+            ValueError: if a place is outside the bank.
+
+        Source: Algorithm 1; built in Chapter 12.
+        """
+        self._foreseen = None
+        if self.num_train is None:
+            return
+        if places is None or self._filled is None:
+            self._filled = self.bank_filled.cpu().numpy().copy()
+        if places is None:
+            return
+        at = tensor("places", places, "integers on the host")
+        if at.device.type != "cpu" or at.is_floating_point() or at.is_complex() or at.dtype == torch.bool:
+            raise bad("places", f"{at.dtype} on {at.device}", "integers on the host")
+        rows = at.numpy().astype(np.int64)
+        if rows.size and not 0 <= rows.min() <= rows.max() < self.num_train:
+            raise bad("places", f"{rows.min()} … {rows.max()}", f"within 0 … {self.num_train - 1}")
+        self._filled[rows] = True
+        self._foreseen = int(self._filled.sum())
 
     def known(self, u: Tensor, labels: Any, index: Any = None) -> tuple[Tensor, Tensor, Tensor]:
         """The codes to compare the batch with, and the labels of both sides.
@@ -373,9 +447,22 @@ class HashLoss(nn.Module):
         self.bank_codes[rows] = u.detach().to(self.bank_codes.dtype)
         self.bank_labels[rows] = y.to(torch.uint8)
         self.bank_filled[rows] = True
-        met = self.bank_filled if self.empty_rows == "drop" else torch.ones_like(self.bank_filled)  # n
-        # A mask copies: the next batch may overwrite the bank before this one's backward pass.
+        met = self._met()
+        # All are copied: the next batch may overwrite the bank before this one's backward pass.
+        if met is None:
+            return self.bank_codes.to(u.dtype, copy=True), y, self.bank_labels.long()
         return self.bank_codes[met].to(u.dtype), y, self.bank_labels[met].long()
+
+    def _met(self) -> Tensor | None:
+        """Which rows of the bank take part: a mask, or places where their number was foreseen; None: all."""
+        count, self._foreseen = self._foreseen, None
+        if count is None:
+            self._filled = None  # this batch was not foreseen, so what is known on the host is out of date
+        if self.empty_rows == "keep" or count == self.num_train:
+            return None
+        if count is None:
+            return self.bank_filled
+        return self.bank_filled.to(torch.uint8).sort(descending=True, stable=True).indices[:count]
 
     def pairs(self, u: Tensor, labels: Any, index: Any = None) -> tuple[Tensor, Tensor]:
         """The codes to compare the batch with, and which pairs are similar; see `known`.

@@ -25,10 +25,17 @@ __all__ = ["Callback", "CsvLog", "Monitor", "PrintLog", "Progress", "TensorBoard
 
 
 class Callback:
-    """Something that watches a run. Both methods do nothing here; override what you need."""
+    """Something that watches a run. All methods do nothing here; override what you need."""
+
+    def on_note(self, text: str) -> None:
+        """Called with what a run has to say of itself, such as how long it will take.
+
+        Args:
+            text: one line.
+        """
 
     def on_batch(self, epoch: int, batch: int, batches: int, loss: float) -> None:
-        """Called after every batch.
+        """Called for every batch; on a GPU some batches later, for several at once, so that it need not wait.
 
         Args:
             epoch: the current epoch, from 1.
@@ -56,6 +63,10 @@ class PrintLog(Callback):
     def __init__(self, every: int = 1) -> None:
         self.every = positive_int("every", every)
 
+    def on_note(self, text: str) -> None:
+        """Print the line."""
+        print(text, flush=True)
+
     def on_epoch(self, row: dict[str, float], model: nn.Module) -> None:
         """Print the row."""
         if row["epoch"] % self.every == 0 or row["epoch"] == 1:
@@ -64,8 +75,16 @@ class PrintLog(Callback):
             print(f"epoch {row['epoch']:3.0f}  {values}", flush=True)
 
 
+def _watched() -> bool:
+    """Does somebody see a bar move? In a terminal and in a notebook; not in a log file, nor on the site."""
+    if sys.stdout.isatty():
+        return True
+    notebook = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return hasattr(notebook, "kernel") and not os.environ.get("DHIDA_STATIC")
+
+
 class Progress(Callback):
-    """A progress bar over all steps, on standard output.
+    """A progress bar over all steps, on standard output: in a terminal, or in a notebook that is open.
 
     Args:
         epochs: how many epochs the run has.
@@ -74,6 +93,10 @@ class Progress(Callback):
     def __init__(self, epochs: int) -> None:
         self.epochs = positive_int("epochs", epochs)
         self.bar: tqdm | None = None
+
+    def on_note(self, text: str) -> None:
+        """Write the line above the bar."""
+        tqdm.write(text, file=sys.stdout)
 
     def on_batch(self, epoch: int, batch: int, batches: int, loss: float) -> None:
         """Move the bar."""
@@ -84,7 +107,7 @@ class Progress(Callback):
                 file=sys.stdout,
                 leave=False,
                 unit="step",
-                disable=None,  # no bar where nobody watches, such as a log file or a notebook
+                disable=not _watched(),
             )
         self.bar.set_description(f"epoch {epoch}/{self.epochs}, loss {loss:.3f}", refresh=False)
         self.bar.update()

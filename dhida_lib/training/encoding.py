@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 from dhida_lib import _distributed
 from dhida_lib._validate import bad, first_weight, positive_int, tensor
 from dhida_lib.codes import to_codes
+from dhida_lib.training.devices import arithmetic
 from dhida_lib.training.feeds import image_of
 
 __all__ = ["encode", "outputs"]
@@ -47,7 +48,7 @@ def outputs(model: nn.Module, data: Any, batch_size: int | None = None) -> Tenso
     training = model.training
     model.eval()
     try:
-        with torch.inference_mode():
+        with torch.inference_mode(), arithmetic():
             if isinstance(data, DataLoader):
                 parts = [model(image_of(batch).to(device)).float() for batch in data]
                 u = torch.cat(parts).cpu()  # n×K; every process reads the whole loader

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, default_collate
 
 from dhida_lib import _distributed
+from dhida_lib._tensors import send
 from dhida_lib._validate import bad
 from dhida_lib.config import TrainConfig
 from dhida_lib.data import Split, batches
@@ -35,12 +36,14 @@ class Batch(NamedTuple):
         labels: (B,) or (B×c).
         places: places in the training set (B,); None if they are not known.
         size: number of images in the shares of all processes together.
+        whole: the places of all these shares, on the host; None if they are not known.
     """
 
     images: Tensor
     labels: Tensor
     places: Tensor | None
     size: int
+    whole: Tensor | None = None
 
 
 class Feed:
@@ -51,6 +54,7 @@ class Feed:
         batch_size: images per batch, of all processes together.
         walk: from the epoch's generator to its batches.
         steps: how many batches an epoch has, where their sizes differ; None: as the first two say.
+        labels: all labels, where they are at hand before the first batch.
     """
 
     def __init__(
@@ -59,7 +63,9 @@ class Feed:
         batch_size: int,
         walk: Callable[[torch.Generator, bool], Iterator[Batch]],
         steps: int | None = None,
+        labels: Any = None,
     ) -> None:
+        self.labels, self.places = labels, torch.tensor([0, images - 1])
         self.steps = math.ceil(images / batch_size) if steps is None else steps
         rest = images % batch_size if steps is None else 0
         # Batch normalisation has no variance over one image: a last batch too small for all is left out.
@@ -71,6 +77,32 @@ class Feed:
     def epoch(self, generator: torch.Generator) -> Iterator[Batch]:
         """The batches of one epoch, in an order that the generator decides."""
         return self._walk(generator, not self.short)
+
+    def sent(
+        self,
+        generator: torch.Generator,
+        device: torch.device,
+        look: Callable[[Any, Any], object] | None = None,
+    ) -> Iterator[Batch]:
+        """The batches of one epoch on a device.
+
+        Args:
+            generator: decides their order.
+            device: where they go.
+            look: checks labels and places of a batch, while they are on the host; not called where the labels
+                of all are at hand, see `check`.
+        """
+        for batch in self.epoch(generator):
+            if look is not None and self.labels is None:
+                look(batch.labels, batch.places)
+            places = None if batch.places is None else send(batch.places, device)
+            images, labels = (send(torch.as_tensor(x), device) for x in batch[:2])
+            yield batch._replace(images=images, labels=labels, places=places)
+
+    def check(self, look: Callable[[Any, Any], object]) -> None:
+        """Check labels and places of all images at once, where they are at hand."""
+        if self.labels is not None:
+            look(self.labels.cpu() if isinstance(self.labels, Tensor) else self.labels, self.places)
 
     def augmented(self, augment: Augment) -> None:
         """From now on, change every image by a function of one (C×H×W)."""
@@ -126,11 +158,13 @@ def _of_split(split: Split, config: TrainConfig, device: torch.device) -> Feed:
 
     def walk(generator: torch.Generator, last: bool) -> Iterator[Batch]:
         size, n = config.batch_size, len(split)
+        twin = torch.Generator().set_state(generator.get_state())
+        order = torch.randperm(n, generator=twin).split(size)  # as `batches` draws it, but whole and here
         parts = batches(split, size, True, generator, config.augment, share, last, device)
-        for step, (images, labels, index) in enumerate(parts):
-            yield Batch(images, labels, index, min(size, n - step * size))
+        for whole, (images, labels, index) in zip(order, parts, strict=False):
+            yield Batch(images, labels, index, len(whole), whole)
 
-    return Feed(len(split), config.batch_size, walk)
+    return Feed(len(split), config.batch_size, walk, labels=split.labels)
 
 
 def _of_dataset(data: Dataset[Any], config: TrainConfig) -> Feed:
@@ -143,7 +177,7 @@ def _of_dataset(data: Dataset[Any], config: TrainConfig) -> Feed:
             if len(whole) == size or last:
                 index = whole.tensor_split(world)[rank]
                 images, labels = default_collate([_pair(data[int(i)]) for i in index])
-                yield Batch(images, labels, index, len(whole))
+                yield Batch(images, labels, index, len(whole), whole)
 
     return Feed(n, size, walk)
 
@@ -187,7 +221,7 @@ def _of_loader(loader: DataLoader[Any], config: TrainConfig) -> Feed:
             own.manual_seed((seed + generator.initial_seed()) % 2**63)
         for (x, y), index in numbered:
             if last or len(index) == size:
-                yield Batch(x, y, index, len(index))
+                yield Batch(x, y, index, len(index), index)
 
     if size is not None:
         return Feed(min(steps * size, len(loader.sampler)), size, walk)  # type: ignore[arg-type]

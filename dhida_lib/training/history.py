@@ -20,10 +20,14 @@ class History:
     Args:
         epochs: the rows; every row has ``epoch`` (from 1), ``loss``, ``lr``, ``bit_balance``,
             ``quantization_error`` and ``seconds``; ``alpha`` and ``beta`` where the network has attention;
-            and what callbacks added.
+            ``skipped``, the steps that were left out, where the loss is scaled (float16); and what callbacks
+            added.
+        formats: the number formats that the run computed in, each with the reason why; several if its
+            sessions had different cards.
     """
 
     epochs: list[dict[str, float]] = field(default_factory=list)
+    formats: list[str] = field(default_factory=list)
 
     def column(self, name: str) -> tuple[list[float], list[float]]:
         """Read one quantity over the run.

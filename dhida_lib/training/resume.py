@@ -1,7 +1,16 @@
-"""A training run that can go on after a crash: its newest state on disk (Algorithm 1, §4.2; Chapter 11)."""
+"""A training run that can go on after a crash: its newest state on disk (Algorithm 1, §4.2; Chapter 11).
+
+A state is a file of tensors and a card that names it by its hash. On a disk the new state is written beside
+the old one, which is then removed. Google's Drive, mounted as a folder, would keep each removed file in its
+bin, and the bin counts: 150 states of 96 MB fill a free account. There two states take turns, each written
+over the one before the last; Drive keeps older revisions of a file for a while and does
+not count them (Google, Drive API v3, `files.quotaBytesUsed`; Chapter 12).
+"""
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import os
 import re
@@ -13,11 +22,14 @@ import torch
 from torch import nn
 
 from dhida_lib import _tensors
+from dhida_lib._files import as_json, card_bytes
 from dhida_lib.config import TrainConfig
 
-__all__ = ["load_about", "load_state", "same_run", "save_state"]
+__all__ = ["load_about", "load_state", "on_drive", "same_run", "save_state", "state_bytes"]
 
 STATE = "checkpoint.json"
+SLOTS = ("checkpoint-a.json", "checkpoint-b.json")
+"""The cards of the two states that take turns where files are written in place."""
 _FILE = re.compile(r"epoch-\d{4,}(-[0-9a-f]{16})?\.(pt|safetensors)")
 _NEEDED = ("epoch", "about")
 
@@ -29,34 +41,132 @@ def save_state(
     optimizer: torch.optim.Optimizer,
     epoch: int,
     about: dict[str, Any],
+    scaler: Any = None,
+    in_place: bool | None = None,
 ) -> Path:
     """Save everything that a run needs to go on after ``epoch`` epochs.
 
     Args:
-        folder: the run's folder; it keeps only the newest state.
+        folder: the run's folder; it keeps only the newest state, or the newest two that take turns.
         model: the network.
         loss: the loss, whose buffers (the bank of codes) are part of the state.
         optimizer: the optimizer, with its running averages.
         epoch: how many epochs are done.
         about: the run's settings and history (JSON-able).
+        scaler: what scales the loss in float16; None: nothing does.
+        in_place: write over files that are there; None: where the folder lies on Google's Drive.
 
     Returns:
         The JSON file's path.
     """
     folder = Path(folder)
-    parts = {"model": model, "loss": loss, "optimizer": optimizer}
-    state = {name: part.state_dict() for name, part in parts.items()}  # type: ignore[attr-defined]
-    card = _tensors.write(
-        folder / STATE,
-        f"epoch-{epoch:04d}.pt",
-        lambda path: torch.save(state, path),
-        {"epoch": epoch, "about": about},
-    )
+    state = _state(model, loss, optimizer, scaler)
+    content = {"epoch": epoch, "about": about}
+    if on_drive(folder) if in_place is None else in_place:
+        return _write_in_place(folder, state, content)
+    name = f"epoch-{epoch:04d}.pt"
+    card = _tensors.write(folder / STATE, name, lambda path: torch.save(state, path), content)
     now = _tensors.read(card, _NEEDED)["file"]
     for left in folder.glob("epoch-*"):  # what a run that was killed between two steps left
         if left.name != now and _FILE.fullmatch(left.name):
             left.unlink(missing_ok=True)
     return card
+
+
+def _state(
+    model: nn.Module, loss: nn.Module, optimizer: torch.optim.Optimizer, scaler: Any
+) -> dict[str, Any]:
+    parts = {"model": model, "loss": loss, "optimizer": optimizer}
+    state = {name: part.state_dict() for name, part in parts.items()}  # type: ignore[attr-defined]
+    return state if scaler is None else {**state, "scaler": scaler.state_dict()}
+
+
+def state_bytes(
+    model: nn.Module, loss: nn.Module, optimizer: torch.optim.Optimizer, scaler: Any = None
+) -> int:
+    """How many bytes of tensors a state has; its file is a little larger.
+
+    Args:
+        model: as in `save_state`.
+        loss: as in `save_state`.
+        optimizer: as in `save_state`; before its first step it has no averages yet.
+        scaler: as in `save_state`.
+
+    Returns:
+        The number of bytes.
+    """
+    left: list[Any] = [_state(model, loss, optimizer, scaler)]
+    total = 0
+    while left:
+        item = left.pop()
+        if isinstance(item, torch.Tensor):
+            total += item.nbytes
+        elif isinstance(item, dict):
+            left += item.values()
+        elif isinstance(item, (list, tuple)):
+            left += item
+    return total
+
+
+def on_drive(folder: str | os.PathLike[str], mounts: str | None = None) -> bool:
+    """Does a folder lie on Google's Drive, as Colab mounts it?
+
+    Args:
+        folder: the folder; it need not exist.
+        mounts: the system's table of mounts, as ``/proc/mounts`` has it; None reads it, if there is one.
+
+    Returns:
+        True if it lies under a mount of type ``fuse.drive``, or under ``/content/drive``.
+    """
+    table = Path("/proc/mounts")
+    if mounts is None:
+        mounts = table.read_text(encoding="utf-8", errors="replace") if table.is_file() else ""
+    lines = [line.split() for line in mounts.splitlines()]
+    drives = [Path(line[1].replace("\\040", " ")) for line in lines if line[2:3] == ["fuse.drive"]]
+    place = Path(folder).expanduser().resolve()
+    return any(place.is_relative_to(drive) for drive in [*drives, Path("/content/drive")])
+
+
+def _write_in_place(folder: Path, state: dict[str, Any], content: dict[str, Any]) -> Path:
+    """Write a state over the older one of two. A crash at any moment leaves the other one whole."""
+    as_json(folder / SLOTS[0], content)
+    folder.mkdir(parents=True, exist_ok=True)
+    newest = _newest(folder)
+    card = folder / SLOTS[1 if newest is not None and newest[0].name == SLOTS[0] else 0]
+    raw = io.BytesIO()
+    torch.save(state, raw)
+    file, digest = card.with_suffix(".pt"), hashlib.sha256(raw.getbuffer()).hexdigest()
+    named = {"format": _tensors.FORMAT, "file": file.name, "sha256": digest, **content}
+    for path, data in ((file, raw.getbuffer()), (card, card_bytes(card, named))):
+        with open(path, "r+b" if path.exists() else "wb") as out:
+            out.write(data)
+            out.truncate()
+            out.flush()
+            os.fsync(out.fileno())
+    return card
+
+
+def _newest(folder: Path) -> tuple[Path, dict[str, Any]] | None:
+    """Card and content of the newest state of a folder; None if there is none.
+
+    Of two that take turns, one that is not whole does not count while the other is.
+    """
+    found, wrong = [], []
+    for name in (STATE, *SLOTS):
+        card = folder / name
+        if not card.is_file():
+            continue
+        try:
+            content = _tensors.read(card, _NEEDED)
+            if name in SLOTS:
+                _tensors.file_of(card, content)
+            found.append((card, content))
+        except (ValueError, FileNotFoundError) as error:
+            wrong.append((name, error))
+    broken = [error for name, error in wrong if name not in SLOTS or not found]
+    if broken:
+        raise broken[0]
+    return max(found, key=lambda pair: int(pair[1]["epoch"])) if found else None
 
 
 def load_about(folder: str | os.PathLike[str]) -> dict[str, Any] | None:
@@ -71,12 +181,16 @@ def load_about(folder: str | os.PathLike[str]) -> dict[str, Any] | None:
     Raises:
         ValueError: if the JSON file is damaged or of another format.
     """
-    where = Path(folder) / STATE
-    return _tensors.read(where, _NEEDED)["about"] if where.is_file() else None
+    newest = _newest(Path(folder))
+    return None if newest is None else newest[1]["about"]
 
 
 def load_state(
-    folder: str | os.PathLike[str], model: nn.Module, loss: nn.Module, optimizer: torch.optim.Optimizer
+    folder: str | os.PathLike[str],
+    model: nn.Module,
+    loss: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    scaler: Any = None,
 ) -> tuple[int, dict[str, Any]] | None:
     """Bring a run back to where `save_state` left it. Nothing in the file is executed.
 
@@ -85,6 +199,7 @@ def load_state(
         model: a network of the same shape; its weights are overwritten.
         loss: a loss of the same kind; its buffers are overwritten.
         optimizer: an optimizer over the network's parameters; its state is overwritten.
+        scaler: what scales the loss in float16; its state is overwritten if the file has one.
 
     Returns:
         How many epochs are done, and the saved ``about``; ``None`` if the folder has no state yet.
@@ -94,10 +209,10 @@ def load_state(
         ValueError: if a file is damaged or of another format, or holds the state of another network or loss;
             then nothing has been overwritten.
     """
-    where = Path(folder) / STATE
-    if not where.is_file():
+    newest = _newest(Path(folder))
+    if newest is None:
         return None
-    content = _tensors.read(where, _NEEDED)
+    where, content = newest
     file = _tensors.file_of(where, content)
     if file.suffix != ".pt":
         raise ValueError(
@@ -115,6 +230,8 @@ def load_state(
     model.load_state_dict(state["model"])
     loss.load_state_dict(state["loss"])
     optimizer.load_state_dict(state["optimizer"])
+    if scaler is not None and scaler.is_enabled() and state.get("scaler"):  # else it starts anew
+        scaler.load_state_dict(state["scaler"])
     return int(content["epoch"]), content["about"]
 
 

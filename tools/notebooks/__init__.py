@@ -7,7 +7,7 @@ from .cells import Cell, Chapter
 from .house import ROOT, House, write_atomic
 from .rules import RULES, check
 from .rules.text import MATH
-from .stored import sync
+from .stored import sync, sync_notebook
 from .times import time_notebooks
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "House",
     "check",
     "sync",
+    "sync_notebook",
     "time_notebooks",
     "write_atomic",
 ]

@@ -21,18 +21,28 @@ except ModuleNotFoundError:
     import sys
     from pathlib import Path
 
-    above = (Path.cwd(), *Path.cwd().parents)
-    roots = [p for p in above if (p / "dhida_lib" / "__init__.py").is_file()]
-    if roots:  # inside a checkout: use its library
+    near = (Path.cwd(), *Path.cwd().parents, *Path.cwd().glob("*"))
+    roots = [p for p in near if (p / "dhida_lib" / "__init__.py").is_file()]
+    if roots:  # in a checkout, or beside one: use its library
         sys.path.insert(0, str(roots[0]))
     else:  # alone, as on Colab: install the library, leave torch as it is
-        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
-        source = "git+{url}@{branch}"
-        subprocess.run([*pip, source], check=True)
+        {install}
     import dhida_lib
 
 PROFILE = "fast"  # @param ["fast", "full"]
 profile = dhida_lib.start(PROFILE)"""
+
+INSTALL = """\
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
+        source = "git+{url}@{branch}"
+        subprocess.run([*pip, source], check=True)"""
+NO_ADDRESS = """\
+        raise ImportError(
+            "This book has no public address yet: unzip a copy of its repository "
+            "beside this notebook, or `pip install --no-deps` it, and run this cell."
+        ) from None"""
+PLACEHOLDER = "https://github.com/OWNER/"
+"""How an address begins that nobody has filled in yet."""
 
 
 @dataclass
@@ -53,6 +63,11 @@ class House:
         return cls(root, repository["url"].rstrip("/"), repository["branch"], runtimes)
 
     @property
+    def public(self) -> bool:
+        """Has somebody given the book its address (`make address`)?"""
+        return not self.url.startswith(PLACEHOLDER)
+
+    @property
     def book(self) -> Path:
         """The folder of the chapters."""
         return self.root / "book"
@@ -63,7 +78,9 @@ class House:
 
     def setup(self) -> str:
         """The setup cell: the same bytes in every chapter."""
-        return SETUP.replace("{url}", self.url).replace("{branch}", self.branch)
+        install = INSTALL.replace("{url}", self.url).replace("{branch}", self.branch)
+        text = SETUP.replace("        {install}", install if self.public else NO_ADDRESS)
+        return text if self.public else text.replace("    import subprocess\n", "")
 
     def badge(self, name: str) -> str:
         """The line with the two links under a chapter's promise: plain text, so that no image is fetched."""
