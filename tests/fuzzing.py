@@ -69,6 +69,8 @@ ROOMS = {"dhida_lib.commands*": "the command line, which has hostile lines of it
 
 LEFT_OUT = {
     "*Config.check": "called by the constructor",
+    "Choice": "a result: it holds what it is given",
+    "run_gpu": "a session of minutes; tests/test_gpu_command.py has one",
     "Batch": "holds what a feed gives it",
     "DataSource*": "the base of the sources, which are called",
     "Feed*": "made by `as_feed`",

@@ -122,6 +122,12 @@ LINES: list[list[str]] = [
     *([*TABLE[:6], "--work", place] for place in ("@file", f"@out/{LONG}")),
     *(["repeat", "@record", "--out", place] for place in ("@file", "@file/below", f"@out/{LONG}")),
     [*TABLE[:4], "--records", "@cards", "--dry-run"],
+    *(["gpu", "--toy", "--out", place, "--work", "@out/w"] for place in ("@file", f"@out/{LONG}")),
+    *(
+        ["gpu", "--toy", "--out", "@out", *more]
+        for more in (["--budget", "0"], ["--parts", "x"], ["--seeds", "-1"])
+    ),
+    ["gpu", "--toy", "--out", "@out", "--work", "@out/w", "--parts", "train", "--set", "bitz=3"],
     # numbers and names of the other commands
     *(
         [*TABLE, *more]

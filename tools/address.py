@@ -22,6 +22,7 @@ ADDRESS = r"https://github\.com/[A-Za-z0-9](?:[A-Za-z0-9-]{0,38})/[A-Za-z0-9._-]
 PAGES = {  # file → the text around the address, of which there is exactly so many
     "_config.yml": (r"(?m)^(  url: )\S+()$", 1),
     "CITATION.cff": (r'(?m)^((?:repository-code|url): ")[^"]*(")$', 2),
+    "pyproject.toml": (r'(?m)^((?:Homepage|Changelog) = ")https://[^/]+/[^/]+/[^/"]+()', 2),
     "README.md": (r"(?s)(<!-- address -->\n).*?(\n<!-- /address -->)", 1),
 }
 
@@ -38,7 +39,7 @@ def sentence(house: notebooks.House) -> str:
 
 
 def texts(house: notebooks.House) -> dict[Path, str]:
-    """The three pages as they should be: file → its text.
+    """The pages as they should be: file → its text.
 
     Raises:
         ValueError: if a page has no place for the address.

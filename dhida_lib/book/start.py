@@ -9,7 +9,7 @@ from dhida_lib.book.plots import use_style
 from dhida_lib.config import PROFILES, RunConfig
 from dhida_lib.training import seed_everything
 
-__all__ = ["missing", "start"]
+__all__ = ["start"]
 
 _SHIPPED = "fast"  # the profile that needs nothing but what ships
 
@@ -30,7 +30,7 @@ def start(profile: str = "fast", seed: int = 0) -> RunConfig:
     from dhida_lib import __version__
 
     config = PROFILES[choice("profile", profile, PROFILES)]
-    lacking = missing(config) if profile != _SHIPPED else None
+    absent = _lacking(config) if profile != _SHIPPED else None
     seed_everything(seed)
     use_style()
     gpu = torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
@@ -38,14 +38,14 @@ def start(profile: str = "fast", seed: int = 0) -> RunConfig:
     print(f"dhida_lib {__version__} · torch {version} · {gpu or 'CPU'} · profile {profile!r}")
     if profile != _SHIPPED and gpu is None:
         print(f'No GPU here: "{profile}" will take days. On Colab: Runtime → Change runtime type → T4 GPU.')
-    if lacking is not None:
-        print(f"Until the following is here, this page goes on with the profile {_SHIPPED!r}: {lacking}")
+    if absent is not None:
+        print(f"Until the following is here, this page goes on with the profile {_SHIPPED!r}: {absent}")
         print(f'A data set is looked for in the folder os.environ["DHIDA_ROOT"] + "/{config.data.dataset}".')
         return PROFILES[_SHIPPED]
     return config
 
 
-def missing(config: RunConfig) -> str | None:
+def _lacking(config: RunConfig) -> str | None:
     """What a run needs and this machine does not have.
 
     Args:

@@ -16,7 +16,7 @@ from dhida_lib.book.plots import COLORS
 
 __all__ = ["Span", "record", "timeline"]
 
-_HATCHES = ("", "//", "..", "\\\\", "xx", "--")
+_HATCHES = ("", "//", "..", "\\\\", "xx", "--", "oo")
 
 
 class Span(NamedTuple):
@@ -65,10 +65,10 @@ def record(step: Callable[[], Any], device: torch.device) -> list[Span]:
             torch.cuda.synchronize(device)
     events = list(profiled.events() or ())
     first = min((e.time_range.start for e in events), default=0.0)
-    labels = {e.name for e in events if e.cpu_parent is None and not e.name.startswith(("aten::", "cuda"))}
+    on_host = [e.device_type == torch.autograd.DeviceType.CPU for e in events]
+    labels = {e.name for e, host in zip(events, on_host, strict=True) if host and e.cpu_parent is None}
     spans = []
-    for event in events:
-        host = event.device_type == torch.autograd.DeviceType.CPU
+    for event, host in zip(events, on_host, strict=True):
         if not host and event.name in labels:
             continue  # a label is shown again over the kernels that it covers
         depth, parent = 0, event.cpu_parent
@@ -87,6 +87,7 @@ def timeline(
     names: bool = True,
     title: str = "",
     xlabel: str = "ms",
+    order: Sequence[str] = (),
     ax: Axes | None = None,
 ) -> Figure:
     """Bars on a time axis, one row for each lane; what has one name has one colour and one hatching.
@@ -96,6 +97,7 @@ def timeline(
         names: write each bar's name into it; False: into a legend.
         title: over the picture.
         xlabel: what the axis counts.
+        order: names whose colours come first, so that two figures agree; the others follow as they appear.
         ax: draw here instead of in a new figure.
 
     Returns:
@@ -109,8 +111,8 @@ def timeline(
     if ax is None:
         _, ax = plt.subplots(figsize=(7.4, 0.7 + 0.55 * len(lanes)))
     instance("ax", ax, Axes, "axes of matplotlib, or None")
-    colours = [COLORS[c] for c in ("blue", "orange", "green", "sky", "purple", "red")]
-    styles: dict[str, int] = {}
+    colours = [COLORS[c] for c in ("blue", "orange", "green", "sky", "purple", "red", "grey")]
+    styles = {name: i for i, name in enumerate(sized("order", order, "names, in the order of their colours"))}
     for row, (lane, bars) in enumerate(lanes.items()):
         for bar in sized("lanes", bars, f"bars (name, start, length) for {lane!r}"):
             name, start, length = sized("lanes", bar, f"bars (name, start, length) for {lane!r}", 3)

@@ -3,7 +3,7 @@
 Importing a command costs nothing: torch and the library are imported when its arguments are read.
 """
 
-from dhida_lib.commands import doctor, encode, evaluate, pretrain, repeat, reproduce, search, train
+from dhida_lib.commands import doctor, encode, evaluate, gpu, pretrain, repeat, reproduce, search, train
 from dhida_lib.commands._command import PROGRAM, Command, Parser
 
 __all__ = ["COMMANDS", "PROGRAM", "Command", "Parser"]
@@ -14,6 +14,7 @@ COMMANDS: dict[str, Command] = {
     "evaluate": evaluate.COMMAND,
     "reproduce": reproduce.COMMAND,
     "repeat": repeat.COMMAND,
+    "gpu": gpu.COMMAND,
     "encode": encode.COMMAND,
     "search": search.COMMAND,
     "doctor": doctor.COMMAND,

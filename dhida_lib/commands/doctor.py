@@ -153,7 +153,7 @@ def _address() -> Finding:
     if "/OWNER/" in url:
         return Finding(
             f"{url} is a placeholder, so links to Colab and to the sources lead nowhere; reading and running "
-            "here need none. Whoever publishes the book sets its address in _config.yml, then `make sync`"
+            "here need none. Whoever publishes the book writes its own with `make address URL=…`"
         )
     return Finding(url, "" if url else "repository.url is missing in _config.yml")
 

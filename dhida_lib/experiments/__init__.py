@@ -4,6 +4,7 @@
 """
 
 from dhida_lib.experiments.compare import Difference, paired, scores
+from dhida_lib.experiments.gpu import gpu_records, run_gpu
 from dhida_lib.experiments.plan import TABLES, Job, find, plan, tuned
 from dhida_lib.experiments.schedule import missing, repeat, reproduce
 from dhida_lib.experiments.tables import BEYOND, METHODS, MODELS, RATES, Variant, base
@@ -19,11 +20,13 @@ __all__ = [
     "Variant",
     "base",
     "find",
+    "gpu_records",
     "missing",
     "paired",
     "plan",
     "repeat",
     "reproduce",
+    "run_gpu",
     "scores",
     "tuned",
 ]

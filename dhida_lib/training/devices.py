@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from dhida_lib import _distributed
-from dhida_lib._validate import bad, choice, instance, seed_int
+from dhida_lib._validate import bad, choice, instance, seed_int, sized, whole
 from dhida_lib.backbones import Backbone
 from dhida_lib.config import TrainConfig, named_device
 from dhida_lib.data import Split
@@ -99,14 +99,14 @@ def choose_precision(asked: str, device_type: str, capability: tuple[int, int] |
     instance("device_type", device_type, str, "the type of a device, such as 'cuda'")
     if device_type != "cuda":
         return _without_gpu(asked, device_type)
-    if capability is None:
-        raise bad("capability", None, "the compute capability of the card, such as (7, 5)")
-    card = f"compute capability {capability[0]}.{capability[1]}"
+    need = "the compute capability of the card, such as (7, 5)"
+    major, minor = (whole("capability", number) for number in sized("capability", capability, need, 2))
+    card = f"compute capability {major}.{minor}"
     if asked == "auto":
-        return _fastest(tuple(capability), card)
-    if asked == "tf32" and tuple(capability) < AMPERE:
+        return _fastest((major, minor), card)
+    if asked == "tf32" and (major, minor) < AMPERE:
         return Choice("float32", f"{card} has no TF32, which came with 8.0")
-    if asked == "bfloat16" and tuple(capability) < AMPERE:
+    if asked == "bfloat16" and (major, minor) < AMPERE:
         slow = "no tensor core knows bfloat16, cuDNN's convolutions are bypassed and it is slow; float16 is"
         return Choice(asked, f"asked for, but on {card} {slow} the fast format here")
     return Choice(asked, f"asked for, on {card}")

@@ -8,7 +8,7 @@ import torch
 
 from dhida_lib.config import TrainConfig
 
-__all__ = ["OUT_OF_MEMORY", "advice", "explain"]
+__all__ = ["OUT_OF_MEMORY"]
 
 OUT_OF_MEMORY: type[RuntimeError] = getattr(torch, "OutOfMemoryError", torch.cuda.OutOfMemoryError)
 """What torch raises when a device's memory is full."""

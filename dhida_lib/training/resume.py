@@ -25,7 +25,7 @@ from dhida_lib import _tensors
 from dhida_lib._files import as_json, card_bytes
 from dhida_lib.config import TrainConfig
 
-__all__ = ["load_about", "load_state", "on_drive", "same_run", "save_state", "state_bytes"]
+__all__ = ["load_about", "load_state", "same_run", "save_state"]
 
 STATE = "checkpoint.json"
 SLOTS = ("checkpoint-a.json", "checkpoint-b.json")

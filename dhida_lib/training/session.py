@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dhida_lib import _distributed
 from dhida_lib.config import TrainConfig
 
-__all__ = ["Clock", "minutes"]
+__all__: list[str] = []
 
 FIRST = 20
 """So many steps give the first estimate."""

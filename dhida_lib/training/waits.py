@@ -67,7 +67,7 @@ class Waits:
             if "synchroniz" in str(caught.message).lower():
                 self.where.append(f"wait, {caught.filename.rsplit('/', 1)[-1]}:{caught.lineno}")
 
-    def add(self, what: str) -> None:
+    def _add(self, what: str) -> None:
         """Count a wait of the line that called torch."""
         frames = [f for f in traceback.extract_stack() if "/torch/" not in f.filename.replace("\\", "/")]
         frames = [f for f in frames if not f.filename.endswith("waits.py")]
@@ -88,7 +88,7 @@ class _Operations(TorchDispatchMode):
             x for x in (args[1] if name in ("index", "index_put", "index_put_") else ()) if x is not None
         ]
         if name in _READS or any(mask.dtype in (torch.bool, torch.uint8) for mask in masks):
-            self.waits.add(name)
+            self.waits._add(name)
         return func(*args, **(kwargs or {}))
 
 
@@ -101,5 +101,5 @@ class _Methods(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func in _COPIES:
-            self.waits.add(func.__name__)
+            self.waits._add(func.__name__)
         return func(*args, **(kwargs or {}))
