@@ -13,6 +13,7 @@ import argparse
 import hashlib
 import os
 import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Iterator

@@ -22,7 +22,7 @@ class Cifar10(DataSource):
     label = "CIFAR-10"
     classes = CIFAR10_CLASSES
     preprocess = Preprocess(channels=3, side=32, mean=IMAGENET_MEAN, std=IMAGENET_STD)
-    protocols = (
+    protocols: tuple[Protocol, ...] = (
         Protocol(
             "cifar10", 100, 500, False, None,
             "The paper's text (§4.1) read literally: the database is the rest, without the training images.",
