@@ -17,7 +17,7 @@ from dhida_lib.metrics import histograms, measures
 CALLS, SEED = 200, 0
 DOORS = fuzzing.doors()
 ABSENT = {
-    "Cifar10.read": "CIFAR-10 does not ship",
+    "Cifar10*.read": "CIFAR-10 does not ship",
     "read_cifar10": "CIFAR-10 does not ship",
 }
 """Doors that refuse every call here → why."""
@@ -33,7 +33,7 @@ def world():
 def test_every_call_gives_an_answer_or_one_clear_sentence(door: Door, world: World):
     counts, faults = fuzz(door, world, CALLS, SEED)
     assert not faults, "\n" + "\n".join(map(str, faults))
-    if door.name not in ABSENT and not listed(door.name, SLOW):
+    if not listed(door.name, [*ABSENT, *SLOW]):
         assert counts["answered"], f"no call was sensible: tell fuzz_values.GOOD what {door.name} takes"
 
 

@@ -221,6 +221,21 @@ def test_waits_are_counted():
     assert waits.count == 0
 
 
+def test_on_a_gpu_pytorch_itself_says_what_waits(monkeypatch):
+    modes = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_sync_debug_mode", lambda: 0)
+    monkeypatch.setattr(torch.cuda, "set_sync_debug_mode", modes.append)
+    with Waits() as waits:
+        warnings.warn("Synchronization debug mode is a prototype feature", stacklevel=1)
+        assert waits.count == 0
+        for _ in range(2):
+            warnings.warn("called a synchronizing CUDA operation", stacklevel=1)
+        assert waits.count == 2
+    assert modes == ["warn", 0]
+    assert all(where.startswith("wait, test_gpu_training.py:") for where in waits.where)
+
+
 def counted(monkeypatch, loss, split=SPLIT, **settings):
     """The waits of every step of two epochs: those before its backward pass, and all."""
     steps, real, backward = [], loop._Step.__call__, torch.Tensor.backward

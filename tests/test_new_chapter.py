@@ -20,7 +20,7 @@ def copy(tmp_path_factory):
     for file in ("_config.yml", "_toc.yml", "pyproject.toml", "data/records/runtimes.json"):
         (root / file).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / file, root / file)
-    assert call(root, "tools/new_chapter.py", "20", "Codes that agree").returncode == 0
+    assert call(root, "tools/new_chapter.py", "21", "Codes that agree").returncode == 0
     return root
 
 
@@ -39,31 +39,31 @@ def test_the_rules_for_notebooks_hold(copy):
     assert "0 findings" in done.stdout
     toc = (copy / "_toc.yml").read_text()
     before = max((ROOT / "book").glob("[0-9][0-9]_*.ipynb")).stem
-    assert f"      - file: book/{before}\n      - file: book/20_codes_that_agree\n" in toc
+    assert f"      - file: book/{before}\n      - file: book/21_codes_that_agree\n" in toc
 
 
 def test_its_exercises_and_cells_pass(copy):
     """Solutions pass, wrong answers are rejected and named, and nbval finds no failing cell."""
-    exercises = ["tests/test_exercises.py", "-k", "20 or 20.1 or 20.2 or 20.3 or same_exercises"]
+    exercises = ["tests/test_exercises.py", "-k", "21 or 21.1 or 21.2 or 21.3 or same_exercises"]
     done = call(copy, "-m", "pytest", "-q", "-p", "no:cacheprovider", *exercises)
     assert done.returncode == 0
     assert "passed" in done.stdout
-    cells = ["book/20_codes_that_agree.ipynb", "--nbval-lax", "--nbval-current-env"]
+    cells = ["book/21_codes_that_agree.ipynb", "--nbval-lax", "--nbval-current-env"]
     assert call(copy, "-m", "pytest", "-q", "-p", "no:cacheprovider", *cells).returncode == 0
 
 
 def test_its_files_are_in_the_house_style(copy):
     made = [
-        "book/20_codes_that_agree.ipynb",
-        "dhida_lib/book/exercises/ch20.py",
-        "tests/exercise_cases/ch20.py",
+        "book/21_codes_that_agree.ipynb",
+        "dhida_lib/book/exercises/ch21.py",
+        "tests/exercise_cases/ch21.py",
     ]
     for check in (["check"], ["format", "--check"]):
         assert call(copy, "-m", "ruff", *check, *made).returncode == 0
 
 
 def test_a_number_that_is_taken_is_refused(copy):
-    done = call(copy, "tools/new_chapter.py", "20", "Another")
+    done = call(copy, "tools/new_chapter.py", "21", "Another")
     assert done.returncode == 2
-    assert "Chapter 20 is there: 20_codes_that_agree.ipynb" in done.stderr
-    assert not list((copy / "book").glob("20_another*"))
+    assert "Chapter 21 is there: 21_codes_that_agree.ipynb" in done.stderr
+    assert not list((copy / "book").glob("21_another*"))

@@ -22,12 +22,14 @@ import build_progress  # noqa: E402
 
 BUILD = r"""
 print("Running Sphinx v7")
-print("reading sources... [ 33%] book/01_a")
+print("\x1b[01mreading sources... \x1b[39;49;00m[ 33%] book/01_a")
 print("/x/book/01_a.ipynb: Executing notebook using local CWD [mystnb]")
 print("[IPKernelApp] WARNING | Kernel is running over TCP without encryption. All of it is sent")
 print("/x/book/01_a.ipynb: Executed notebook in 20.00 seconds [mystnb]")
 print("/x/book/02_b.ipynb:10001: WARNING: a fault")
 print("/x/book/02_b.ipynb: Executed notebook in 3.00 seconds [mystnb]")
+print("/x/book/02_b.ipynb: Cached executed notebook: ID=2 [mystnb]")
+print("/x/book/00_z.ipynb: Using cached notebook: ID=1 [mystnb]")
 print("/x/book/03_c.ipynb: Executed notebook in 1.00 seconds [mystnb]")
 print()
 print()
@@ -54,8 +56,9 @@ def test_a_line_for_each_chapter_with_what_is_left(tmp_path, capfd):
         "/x/book/02_b.ipynb:10001: WARNING: a fault",
         "chapter 02_b: 3 s; at most 1 more, about 12 s",  # 23 s for 12: 6 · 23 / 12
     ]
-    assert shown[4].startswith("chapter 03_c: 1 s; the last one, ")
-    assert shown[5:] == ["", "build succeeded"]
+    assert shown[4] == "chapter 00_z: unchanged, its results are kept"
+    assert shown[5].startswith("chapter 03_c: 1 s; the last one, ")
+    assert shown[6:] == ["", "build succeeded"]
 
 
 def test_the_patterns_are_what_the_builder_says():
@@ -64,6 +67,7 @@ def test_the_patterns_are_what_the_builder_says():
 
     text = Path(builder.__file__).read_text(encoding="utf-8")
     assert '"Executing notebook using "' in text
+    assert 'f"Using cached notebook: ID=' in text
     assert 'f"Executed notebook in {result.time:.2f} seconds"' in text
 
 

@@ -1,6 +1,6 @@
 """The book's public address: written everywhere at once, or looked for where it is wrong.
 
-    python tools/address.py https://github.com/somebody/dhida-book   write it (as `make address URL=…` does)
+    python tools/address.py https://github.com/somebody/a-book   write it (as `make address URL=…` does)
     python tools/address.py                                          say where the book's address stands
 
 It stands in `_config.yml`, and from there in CITATION.cff, in README.md, and in each chapter: in the links
@@ -74,7 +74,7 @@ def write(url: str, root: Path = notebooks.ROOT) -> notebooks.House:
     """Write the address everywhere, and check it.
 
     Args:
-        url: such as ``https://github.com/somebody/dhida-book``; what git or a browser adds is taken off.
+        url: such as ``https://github.com/somebody/a-book``; what git or a browser adds is taken off.
         root: the repository.
 
     Returns:

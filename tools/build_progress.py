@@ -12,10 +12,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-EXECUTING = re.compile(r"book/(\w+)\.ipynb: Executing notebook")
 EXECUTED = re.compile(r"book/(\w+)\.ipynb: Executed notebook in ([\d.]+) seconds")
+STORED = re.compile(r"book/(\w+)\.ipynb: Using cached notebook")
+COLOUR = re.compile(r"\x1b\[[\d;]*m")
 NOISE = re.compile(
     r"(reading sources|writing output|copying (images|downloads|static files|extra files))\.\.\. *\["
+    r"|: (Executing notebook|Cached executed notebook)|MdParserConfig|NbParserConfig"
     r"|Kernel is running over TCP without encryption"
 )
 """Lines that say nothing to the reader: the steps of a count, and ipykernel's warning that a kernel which
@@ -38,8 +40,12 @@ class Progress:
 
     def shown(self, line: str) -> str | None:
         """The line to show in place of one of the build's, None for nothing."""
-        if EXECUTING.search(line) or NOISE.search(line):
+        line = COLOUR.sub("", line)
+        if NOISE.search(line):
             return None
+        if stored := STORED.search(line):
+            self.left.discard(stored[1])
+            return f"chapter {stored[1]}: unchanged, its results are kept"
         if (done := EXECUTED.search(line)) is None:
             return line
         name, seconds = done[1], float(done[2])

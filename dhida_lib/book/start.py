@@ -30,7 +30,7 @@ def start(profile: str = "fast", seed: int = 0) -> RunConfig:
     from dhida_lib import __version__
 
     config = PROFILES[choice("profile", profile, PROFILES)]
-    absent = _lacking(config) if profile != _SHIPPED else None
+    absent = missing(config) if profile != _SHIPPED else None
     seed_everything(seed)
     use_style()
     gpu = torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
@@ -45,7 +45,7 @@ def start(profile: str = "fast", seed: int = 0) -> RunConfig:
     return config
 
 
-def _lacking(config: RunConfig) -> str | None:
+def missing(config: RunConfig) -> str | None:
     """What a run needs and this machine does not have.
 
     Args:

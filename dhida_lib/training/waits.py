@@ -10,6 +10,7 @@ from __future__ import annotations
 import traceback
 import warnings
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -38,8 +39,15 @@ class Waits:
     """
 
     def __init__(self) -> None:
-        self.where: list[str] = []
+        self._found: list[str] = []
+        self._caught: list[warnings.WarningMessage] | None = None
         self._stack = ExitStack()
+
+    @property
+    def where(self) -> list[str]:
+        """What waited and in which line, in order."""
+        said = [w for w in self._caught or () if "called a synchronizing" in str(w.message)]
+        return self._found + [f"wait, {_place(w.filename, w.lineno)}" for w in said]
 
     @property
     def count(self) -> int:
@@ -52,7 +60,6 @@ class Waits:
             warnings.simplefilter("always")
             self._stack.callback(torch.cuda.set_sync_debug_mode, torch.cuda.get_sync_debug_mode())
             torch.cuda.set_sync_debug_mode("warn")
-            self._stack.callback(self._from_warnings)
         else:
             self._stack.enter_context(_Methods(self))
             self._stack.enter_context(_Operations(self))
@@ -61,18 +68,16 @@ class Waits:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def _from_warnings(self) -> None:
-        """Turn PyTorch's warnings into entries."""
-        for caught in self._caught or ():
-            if "synchroniz" in str(caught.message).lower():
-                self.where.append(f"wait, {caught.filename.rsplit('/', 1)[-1]}:{caught.lineno}")
-
     def _add(self, what: str) -> None:
         """Count a wait of the line that called torch."""
         frames = [f for f in traceback.extract_stack() if "/torch/" not in f.filename.replace("\\", "/")]
         frames = [f for f in frames if not f.filename.endswith("waits.py")]
-        last = frames[-1]
-        self.where.append(f"{what}, {last.filename.replace(chr(92), '/').rsplit('/', 1)[-1]}:{last.lineno}")
+        self._found.append(f"{what}, {_place(frames[-1].filename, frames[-1].lineno)}")
+
+
+def _place(file: str, line: int | None) -> str:
+    """A line of a file, without its folder."""
+    return f"{Path(file).name}:{line}"
 
 
 class _Operations(TorchDispatchMode):

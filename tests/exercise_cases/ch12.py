@@ -141,7 +141,7 @@ WRONG = {
     "12.1": [
         ("no synchronize at all", timer(before=False, after=False), "only the queueing is timed"),
         ("no synchronize before the clock stops", timer(after=False), "only the queueing is timed"),
-        ("warm-up not run", timer(warm=False), "the step should run"),
+        ("warm-up not run", timer(warm=False), "the steps of the warm-up are counted"),
         (
             "warm-up's work still running when the clock starts",
             timer(before=False, whole=True),
@@ -217,7 +217,7 @@ WRONG = {
         ("the clipped length", stepped(back="clipped"), "it is clipped already"),
         (
             "a step without the scaler",
-            stepped(unscale=False, clip=False, plain=True),
+            stepped(unscale=False, clip=False, plain=True, update=False),
             "with the scaled gradient",
         ),
     ],

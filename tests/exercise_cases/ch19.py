@@ -1,39 +1,14 @@
-"""Wrong answers to the exercises of Chapter 19."""
+"""Wrong answers to the exercises of Chapter 19, and the sentence that each must get."""
 
 import torch
 
 
-def draw(classes, bits, least, seed, balanced=True, tries=5000, seeded=True, compare="all", strict=False):
-    """Random centres; the arguments switch single parts of the right answer off."""
-    g = torch.Generator().manual_seed(seed if seeded else 7)
-    chosen = []
-    for _ in range(tries):
-        row = (
-            torch.where(torch.rand(bits, generator=g).argsort() < bits // 2, 1.0, -1.0)
-            if balanced
-            else torch.where(torch.rand(bits, generator=g) < 0.5, 1.0, -1.0)
-        )
-        others = chosen[-1:] if compare == "last" else chosen
-        if all((bits - row @ other) / 2 >= least for other in others):
-            chosen.append(row)
-        if len(chosen) == classes:
-            return torch.stack(chosen)
-    if strict:
-        raise ValueError("no such centres")
-    return torch.stack(chosen)
+def halves(c):
+    return (c // 2) * (c - c // 2)
 
 
-def half_distance(classes, bits, least, seed):
-    """K − ⟨a, b⟩ taken for the distance: twice as large as it is."""
-    return draw(classes, bits, (least + 1) // 2, seed, strict=True)
-
-
-def zero_one(classes, bits, least, seed):
-    return (draw(classes, bits, least, seed, strict=True) + 1) / 2
-
-
-def unseeded(classes, bits, least, seed):
-    return draw(classes, bits, least, torch.randint(0, 10**6, ()).item(), strict=True)
+def pairs(c):
+    return c * (c - 1) / 2
 
 
 def one_hot_map(a, c, n, groups=None):
@@ -107,39 +82,84 @@ def relative(table, ours):
     return mean(x / b - 1 for x, b in zip(table[ours], best, strict=True))
 
 
+def kind(labels, train, query, database):
+    """The colleague's audit, as the chapter prints it."""
+    y = labels.tolist()
+    t, q, d = (set(x.tolist()) for x in (train, query, database))
+    faults = set()
+    if {y[i] for i in t} & {y[i] for i in q}:
+        faults.add("class")
+    if t & q or t & d:
+        faults.add("image")
+    if not {y[i] for i in q} <= {y[j] for j in d}:
+        faults.add("answer")
+    return faults
+
+
+def own_row_too(table, ours):
+    best = [max(row[i] for row in table.values()) for i in range(len(table[ours]))]
+    return mean(x - b for x, b in zip(table[ours], best, strict=True))
+
+
+REPORT = {
+    "prediction": "More bits keep more directions, so mAP should rise.",
+    "plain": [0.66, 0.6, 0.78],
+    "changed": [0.7, 0.62, 0.8],
+    "conclusion": "It rises, for centred grey images.",
+}
+
 WRONG = {
     "19.1": [
-        ("never gives up with an error", draw),
-        ("not balanced", lambda c, b, d, s: draw(c, b, d, s, balanced=False, strict=True)),
-        ("compares with the last one only", lambda c, b, d, s: draw(c, b, d, s, compare="last", strict=True)),
-        ("the distance twice too large", half_distance),
-        ("0 and 1 instead of ±1", zero_one),
-        ("does not use the seed", lambda c, b, d, s: draw(c, b, d, s, seeded=False, strict=True)),
-        ("another draw each time", unseeded),
+        ("no whole k", lambda c, k: k * c * c / 4 / pairs(c), "no whole k reaches"),
+        ("pairs counted twice", lambda c, k: k * halves(c) / (2 * pairs(c)), "counted twice"),
+        ("a class with itself", lambda c, k: k * halves(c) / (c * c / 2), "no pair with itself"),
+        ("half of the bits", lambda c, k: k / 2, "one can do better"),
+        ("one bit", lambda c, k: halves(c) / pairs(c), "the code has K of them"),
+        ("the sum", lambda c, k: k * halves(c), "the mean is asked for"),
+        ("all bits", lambda c, k: k, "a bit has only two values"),
     ],
     "19.2": [
-        ("the mAP itself", lambda s, c, n: s),
-        ("the root of the mAP", lambda s, c, n: s**0.5),
-        ("10 classes always", lambda s, c, n: bisect(lambda a: one_hot_map(a, 10, n), s, low=0.1)),
-        ("only queries that are right", lambda s, c, n: bisect(lambda a: a * a, s)),
-        ("too few steps", lambda s, c, n: bisect(lambda a: one_hot_map(a, c, n), s, steps=5)),
-        ("the wrong half kept", lambda s, c, n: bisect(lambda a: -one_hot_map(a, c, n), -s)),
+        ("the mAP itself", lambda s, c, n: s, "the mAP itself"),
+        ("the root of the mAP", lambda s, c, n: s**0.5, "the root of the mAP"),
+        (
+            "10 classes always",
+            lambda s, c, n: bisect(lambda a: one_hot_map(a, 10, n), s, low=0.1),
+            "classes of the argument",
+        ),
+        (
+            "too few steps",
+            lambda s, c, n: bisect(lambda a: one_hot_map(a, c, n), s, steps=5, low=1 / c),
+            "the interval is still wide",
+        ),
+        (
+            "the wrong half kept",
+            lambda s, c, n: bisect(lambda a: -one_hot_map(a, c, n), -s, low=1 / c),
+            "the wrong half is kept",
+        ),
     ],
     "19.3": [
-        ("finds nothing", lambda *x: set()),
-        ("the database is not looked at", lambda *x: audit(*x, only_queries=True)),
-        ("images are not compared", lambda *x: audit(*x, skip=("image",))),
-        ("answers are not looked for", lambda *x: audit(*x, skip=("answer",))),
-        ("a query may answer itself", lambda *x: audit(*x, with_itself=True)),
-        ("a list", lambda *x: sorted(audit(*x))),
-        ("yes or no", lambda *x: bool(audit(*x))),
+        ("as it was", kind, "a class that is trained and only searched"),
+        ("finds nothing", lambda *x: set(), "compare the classes of training and queries"),
+        ("the database is not looked at", lambda *x: audit(*x, only_queries=True), "has classes, too"),
+        ("images are not compared", lambda *x: audit(*x, skip=("image",)), "the third pair of parts"),
+        ("answers are not looked for", lambda *x: audit(*x, skip=("answer",)), "an answer for each query"),
+        ("a query may answer itself", lambda *x: audit(*x, with_itself=True), "no answer to itself"),
+        ("a list", lambda *x: sorted(audit(*x)), "give back a set of words"),
+        ("yes or no", lambda *x: bool(audit(*x)), "give back a set of words"),
     ],
     "19.4": [
-        ("the rival that is best on average", best_on_average),
-        ("the largest gain", largest),
-        ("the first rival", first_rival),
-        ("the average rival", average_rival),
-        ("losses left out", never_negative),
-        ("relative", relative),
+        ("the rival that is best on average", best_on_average, "another one at each length"),
+        ("the largest gain", largest, "the largest gain"),
+        ("the first rival", first_rival, "not only the first rival"),
+        ("the average rival", average_rival, "the claim is about the best"),
+        ("losses left out", never_negative, "a gain can be negative"),
+        ("relative", relative, "points are asked for"),
+        ("our own row among the rivals", own_row_too, "our own row is no rival"),
+    ],
+    "19.5": [
+        ("two seeds", REPORT | {"plain": [0.6, 0.7], "changed": [0.7, 0.8]}, "fewer than 3 seeds"),
+        ("other seeds", REPORT | {"changed": [0.7, 0.6, 0.8, 0.7]}, "use the same seeds"),
+        ("no reason", REPORT | {"prediction": "better"}, "should be a sentence"),
+        ("nothing changed", REPORT | {"changed": [0.66, 0.6, 0.78]}, "does the change reach the run"),
     ],
 }
