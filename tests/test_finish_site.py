@@ -92,6 +92,8 @@ def test_tables_have_no_empty_header(where):
     text = '<tr><th class="head"><p>At a glance</p></th>\n<th class="head"><p></p></th>\n</tr>'
     done = finish_site.tables_headed(text, where)
     assert done == '<tr><th class="head" colspan="2"><p>At a glance</p></th>\n</tr>'
+    corner = '<th class="head"><p></p></th>'
+    assert finish_site.headers_not_empty(corner, where) == '<td class="head"><p></p></td>'
     assert finish_site.headers_not_empty('<th scope="col" style="a"></th><th>b</th>', where) == (
         '<td style="a"></td><th>b</th>'
     )

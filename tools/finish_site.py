@@ -251,12 +251,12 @@ def tables_headed(text: str, where: Where) -> str:
 
 def headers_not_empty(text: str, where: Where) -> str:
     """An empty corner of a table is no header."""
-    return re.sub(r"<th((?: (?:style|class)=\"[^\"]*\"| scope=\"col\")*)></th>", _corner, text)
+    return re.sub(r"<th((?: (?:style|class)=\"[^\"]*\"| scope=\"col\")*)>(|<p></p>)</th>", _corner, text)
 
 
 def _corner(match: re.Match[str]) -> str:
     attributes = match[1].replace(' scope="col"', "")
-    return f"<td{attributes}></td>"
+    return f"<td{attributes}>{match[2]}</td>"
 
 
 def search_button_named(text: str, where: Where) -> str:
