@@ -12,7 +12,7 @@ import nbformat
 import pytest
 
 import dhida_lib
-from dhida_lib.book.start import _lacking
+from dhida_lib.book.start import missing
 from dhida_lib.config import PROFILES
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -129,10 +129,10 @@ def test_a_profile_whose_data_are_missing_says_what_to_get(capsys, monkeypatch):
     assert 'os.environ["DHIDA_ROOT"] + "/cifar10"' in said
 
 
-def test_what_is_here_is_not_lacking():
-    assert _lacking(PROFILES["fast"]) is None
+def test_what_is_here_is_notmissing():
+    assert missing(PROFILES["fast"]) is None
     nowhere = PROFILES["fast"].change(weights="no-such-file.pth")
-    assert "no-such-file.pth" in str(_lacking(nowhere))
+    assert "no-such-file.pth" in str(missing(nowhere))
 
 
 def test_chapters_that_use_the_profile_are_found():

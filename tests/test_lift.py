@@ -590,17 +590,26 @@ def _(orthohash):
     same_loss(lambda u, y: orthohash(u, y, loss.centres), lambda u, y: loss(u, y.long()))
 
 
+def row_of(scores: dict[int, float]) -> dict[int, Record]:
+    """Seed → a record with this mAP."""
+    return {seed: Record({}, {}, {"map": score}, [], 1.0, {}, "0") for seed, score in scores.items()}
+
+
 @pair(15, "paired_difference", "experiments.paired")
 def _(paired_difference):
-    def row(scores):
-        return {seed: Record({}, {}, {"map": score}, [], 1.0, {}, "0") for seed, score in scores.items()}
-
-    a, b = row({4: 0.5, 2: 0.75, 9: 0.625, 1: 0.0}), row({9: 0.5, 7: 0.125, 2: 0.5, 4: 0.25})
-    for other in (b, row({9: 0.5, 8: 1.0})):
+    a, b = row_of({4: 0.5, 2: 0.75, 9: 0.625, 1: 0.0}), row_of({9: 0.5, 7: 0.125, 2: 0.5, 4: 0.25})
+    for other in (b, row_of({9: 0.5, 8: 1.0})):
         mean, error, values = paired_difference(a, other)
         theirs = experiments.paired(a, other)
         assert values == theirs.values
         assert (mean, error) == pytest.approx((theirs.mean, theirs.error), nan_ok=True)
+
+
+@pair(20, "by_hand", "experiments.paired")
+def _(by_hand):
+    a, b = {4: 0.5, 2: 0.75, 9: 0.625, 1: 0.0}, {9: 0.5, 7: 0.125, 2: 0.5, 4: 0.25}
+    theirs = experiments.paired(row_of(a), row_of(b))
+    assert by_hand(a, b) == pytest.approx((theirs.mean, theirs.error))
 
 
 def signs(n: int, bits: int, seed: int) -> Tensor:

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from dhida_lib._validate import bad, instance, number, sized
 from dhida_lib.book.plots import COLORS
 
-__all__ = ["Span", "record", "timeline"]
+__all__ = ["Span"]
 
 _HATCHES = ("", "//", "..", "\\\\", "xx", "--", "oo")
 

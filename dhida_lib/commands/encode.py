@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 
 from dhida_lib.commands._codes import add_codes
 from dhida_lib.commands._command import PROGRAM, Command
@@ -14,7 +13,7 @@ __all__ = ["COMMAND"]
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("folder", type=Path, help="where the pictures are")
+    parser.add_argument("folder", help="where the pictures are")
     add_codes(parser)
 
 

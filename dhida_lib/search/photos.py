@@ -148,7 +148,7 @@ def encode_folder(
         ValueError: if the folder holds no picture, the index is damaged or was made by another model.
     """
     positive_int("batch_size", batch_size)
-    folder, index = Path(folder), file_path("index", index)
+    folder, index = _folder(folder), file_path("index", index)
     encoder = Encoder(model, device)
     skipped: dict[str, str] = {}
     now = {path: [state.st_size, state.st_mtime_ns] for path, state in _states(folder, skipped).items()}
@@ -189,6 +189,13 @@ def _load(index: str | os.PathLike[str], encoder: Encoder) -> tuple[CodeIndex, d
     if not isinstance(files, dict) or files.keys() != {str(i) for i in codes.ids.tolist()}:
         raise ValueError(f"The index {index} is damaged: it does not name one file for each code.")
     return codes, about
+
+
+def _folder(folder: str | os.PathLike[str]) -> Path:
+    """The folder as a path; an empty name would be the folder that one happens to stand in."""
+    if not os.fspath(folder):
+        raise bad("folder", "''", "the folder of the pictures ('.' for this one)")
+    return Path(folder)
 
 
 def _states(folder: str | os.PathLike[str], skipped: dict[str, str]) -> dict[str, os.stat_result]:
@@ -262,7 +269,7 @@ def encode_to_store(
     _distributed.begin()
     encoder = Encoder(model, device)
     skipped: dict[str, str] = {}
-    states = _states(folder, skipped)
+    states = _states(_folder(folder), skipped)
     if not states:
         raise _none_read(folder, skipped)
     ids = {_file_id(path, state): path for path, state in states.items()}
