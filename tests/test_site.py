@@ -124,7 +124,6 @@ def test_descriptions_differ():
     assert len({text for [text] in said}) == len(PAGES)
 
 
-@pytest.mark.outputs
 @pytest.mark.parametrize("name", PAGES)
 def test_page_is_light(name):
     """The page itself, and with all that it loads at once, packed as a server does it."""
@@ -141,7 +140,6 @@ def test_page_is_light(name):
     assert total < 2_000_000
 
 
-@pytest.mark.outputs
 @pytest.mark.parametrize("name", PAGES)
 def test_nothing_of_a_page_that_the_book_does_not_use(name):
     page = Page(name)
@@ -232,7 +230,6 @@ MOVE = """(() => {
 })()"""
 
 
-@pytest.mark.outputs
 @needs_chromium
 @pytest.mark.parametrize("name", PAGES)
 def test_page_works_in_a_browser(name, opened):
@@ -251,7 +248,6 @@ def test_page_works_in_a_browser(name, opened):
     assert page.faults() == []
 
 
-@pytest.mark.outputs
 @needs_chromium
 @pytest.mark.parametrize("dark", [False, True])
 @pytest.mark.parametrize("name", PAGES)
