@@ -56,6 +56,7 @@ class Cifar10Frozen(Cifar10):
 
     label = "CIFAR-10 on ImageNet features"
     base = {"profile": "frozen", "image_size": 224, "batch_size": 128, "lr": 1e-3, "epochs": 40}
+    widens = 2
 
 
 @register_dataset("cifar10-fifth")
