@@ -18,6 +18,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from itertools import count
 from pathlib import Path
 
 import yaml
@@ -64,6 +65,15 @@ def figures_as_files(text: str, where: Where) -> str:
         return match[0].replace(f"data:image/{match[1]};base64,{match[2]}", f"{where.up}_images/{name}")
 
     return _DATA.sub(file, text)
+
+
+_FIGURE = re.compile(r'(<figure class="dhida(?: frames)?")(?: id="figure-\d+")?')
+
+
+def figures_have_names(text: str, where: Where) -> str:
+    """Figures are numbered on each page, so that a link can lead to one; tools/gallery.py does so."""
+    numbers = count(1)
+    return _FIGURE.sub(lambda match: f'{match[1]} id="figure-{next(numbers)}"', text)
 
 
 _IMG = re.compile(r"<img\b[^>]*>")
@@ -285,6 +295,7 @@ def names_break_at_joints(text: str, where: Where) -> str:
 
 STEPS: tuple[Callable[[str, Where], str], ...] = (
     figures_as_files,
+    figures_have_names,
     images_when_needed,
     no_unused_scripts,
     icons_in_place,
