@@ -108,6 +108,8 @@ WRONG = {
         ("plus M", lambda M: M.softmax(1).mT, "softmax of −M"),
         ("over j", lambda M: (-M).softmax(2).mT, "runs over j"),
         ("layout", lambda M: (-M).softmax(1), "give back [b, j, i]"),
+        ("by softmax", lambda M: (-M).softmax(1).mT, "softmax was called"),
+        ("by log_softmax", lambda M: (-M).log_softmax(1).exp().mT, "softmax was called"),
     ],
     "5.5": [
         ("two seeds", REPORT | {"plain": [1.5, 1.4], "changed": [40.0, 41.0]}, "fewer than 3 seeds"),

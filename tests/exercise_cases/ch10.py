@@ -16,6 +16,19 @@ def triplet(half=0.5, weight=0.5, sign=1.0, margin_sign=1.0, mean=True, order=-1
     return answer
 
 
+def triplet_by_autograd(a, p, n, margin):
+    leaves = [x.requires_grad_() for x in (a, p, n)]
+    lead = 0.5 * (a * (p - n)).sum(dim=1) - margin  # T
+    return torch.autograd.grad(torch.nn.functional.softplus(-lead).mean(), leaves)
+
+
+def centres_by_backward(u, C, s):
+    u.requires_grad_(), C.requires_grad_()
+    theta = 0.5 * piecewise(u) @ C.T  # B×c
+    (torch.nn.functional.softplus(theta) - s * theta).mean().backward()
+    return u.grad, C.grad
+
+
 def centres(half=0.5, weight=0.5, over="all", mask=True, f=piecewise, sign=1.0, pull="v", only=None):
     def answer(u, C, s):
         v = f(u)
@@ -66,6 +79,7 @@ WRONG = {
         ("margin turned over", triplet(margin_sign=-1.0), "the margin has the wrong sign"),
         ("the error of the right order", triplet(order=1.0), "it should be σ(−x)"),
         ("only two", triplet(only=2), "it should give three gradients"),
+        ("by autograd", triplet_by_autograd, "autograd found them"),
     ],
     "10.2": [
         ("no factor of f", centres(mask=False), "the factor of f is missing"),
@@ -78,6 +92,7 @@ WRONG = {
         ("f's factor for the centres too", centres(pull="inside"), "they still pull on the centres"),
         ("u meets the centres", centres(pull="u"), "the centres meet v = f(u)"),
         ("only u", centres(only=1), "it should give two gradients"),
+        ("by backward", centres_by_backward, "autograd found them"),
     ],
     "10.3": [
         (

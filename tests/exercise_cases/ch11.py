@@ -74,6 +74,15 @@ def rmsprop(inside=False, decoupled=False, old=False, corrected=False, in_place=
     return answer
 
 
+def by_torch(w, gradients, lr, decay, weight_decay):
+    w = w.clone()
+    optimizer = torch.optim.RMSprop([w], lr=lr, alpha=decay, weight_decay=weight_decay)
+    for g in gradients:
+        w.grad = g
+        optimizer.step()
+    return w
+
+
 REPORT = {
     "prediction": "Large batches do worse because there are fewer steps.",
     "plain": [0.53, 0.55, 0.54],
@@ -149,6 +158,7 @@ WRONG = {
         ("decay and its rest swapped", swapped, "have changed places"),
         ("no weight decay", lambda w, g, lr, p, wd: rmsprop()(w, g, lr, p, 0.0), "is not used"),
         ("no epsilon", rmsprop(eps=0.0), "this is what ε is for"),
+        ("torch.optim", by_torch, "torch.optim took the steps"),
     ],
     "11.5": [
         ("not repeated", REPORT | {"plain": [0.5, 0.6], "changed": [0.6, 0.5]}, "fewer than 3 seeds"),

@@ -61,6 +61,18 @@ def no_backward(loss, batches):
     return sum(loss(x).item() * share(x, batches) for x in batches)
 
 
+def one_backward(loss, batches):
+    mean = sum(loss(x) * share(x, batches) for x in batches)
+    mean.backward()
+    return mean.item()
+
+
+def all_at_once(loss, batches):
+    mean = loss(torch.cat(batches))
+    mean.backward()
+    return mean.item()
+
+
 ASK, MASK, SYNC = "aten::_local_scalar_dense", "aten::nonzero", "cudaStreamSynchronize"
 
 
@@ -175,6 +187,8 @@ WRONG = {
             "this is the mean of the batches' means",
         ),
         ("no backward", no_backward, "is a `backward()` missing?"),
+        ("one backward at the end", one_backward, "came once for all batches"),
+        ("torch.cat", all_at_once, "went through the loss at once"),
     ],
     "12.4": [
         ("gradients forgotten", lambda p, K, n, c: 8 * p + n * (4 * K + c + 1), "12 bytes a weight"),

@@ -10,8 +10,12 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from dhida_lib.book.checks import Wrong, exercise, expect, expect_close, expect_report
+from dhida_lib.book.exercises._calls import TorchCalls
 from dhida_lib.losses import pairwise_nll
 from dhida_lib.quantization import piecewise
+
+AUTOGRAD = {"grad", "backward"}
+FOUND_BY_AUTOGRAD = "the gradients are right, but autograd found them: write them out by hand"
 
 
 @exercise("10.1")
@@ -25,7 +29,8 @@ def ex_10_1(answer: Any) -> str:
         return list(torch.autograd.grad(softplus(-lead).sum() / over, leaves))
 
     a, p, n = (leaf.detach() for leaf in leaves)
-    got = answer(a.clone(), p.clone(), n.clone(), 0.7)
+    with TorchCalls() as called:
+        got = answer(a.clone(), p.clone(), n.clone(), 0.7)
     expect(isinstance(got, (tuple, list)) and len(got) == 3, "it should give three gradients: of a, p and n")
     want, error = gradients(), 0.0
     doubled, summed, bare, turned = (
@@ -50,6 +55,7 @@ def ex_10_1(answer: Any) -> str:
             else want[0],
         }
         error = max(error, expect_close(got[i], want[i], f"the gradient of {name}", 1e-9, slips=slips))
+    expect(not called.names & AUTOGRAD, FOUND_BY_AUTOGRAD)
     return f"the gradients of a, p and n for six triplets (largest difference {error:.1e})"
 
 
@@ -63,7 +69,8 @@ def ex_10_2(answer: Any) -> str:
     def gradients(half: float = 0.5, f: Callable = piecewise) -> tuple[Tensor, ...]:
         return torch.autograd.grad(pairwise_nll(half * f(u) @ C.T, s), (u, C))
 
-    got = answer(u.detach().clone(), C.detach().clone(), s.clone())
+    with TorchCalls() as called:
+        got = answer(u.detach().clone(), C.detach().clone(), s.clone())
     expect(isinstance(got, (tuple, list)) and len(got) == 2, "it should give two gradients: of u and of C")
     (by_u, by_C), doubled, without_f = gradients(), gradients(half=1.0), gradients(f=lambda x: x)
     v = piecewise(u).detach()
@@ -90,6 +97,7 @@ def ex_10_2(answer: Any) -> str:
         "the sign is turned over": -by_C,
     }
     error = max(error, expect_close(got[1], by_C, "the gradient of C", 1e-9, slips=slips))
+    expect(not called.names & AUTOGRAD, FOUND_BY_AUTOGRAD)
     return f"6 images and 4 centres, outputs on both sides of ±1 (largest difference {error:.1e})"
 
 

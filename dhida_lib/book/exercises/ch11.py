@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from dhida_lib.book.checks import Wrong, exercise, expect, expect_close, expect_report
 from dhida_lib.quantization import piecewise, quantization_error
@@ -164,7 +165,16 @@ def ex_11_4(answer: Any) -> str:
         (gradients, 0.1, 0.9, 0.5, "5 steps"),
         (1e-5 * gradients, 0.1, 0.9, 0.0, "5 steps with gradients near 1e-5"),
     )
-    still = answer(start.clone(), torch.zeros(2, 3, dtype=torch.float64), 0.1, 0.9, 0.0)
+    stepped: list[object] = []
+
+    def watched(*args: Any) -> Any:
+        handle = register_optimizer_step_pre_hook(lambda optimizer, *_: stepped.append(optimizer))
+        try:
+            return answer(*args)
+        finally:
+            handle.remove()
+
+    still = watched(start.clone(), torch.zeros(2, 3, dtype=torch.float64), 0.1, 0.9, 0.0)
     expect(
         not isinstance(still, Tensor) or not still.isnan().any(),
         "a weight that never gets a gradient becomes nan, 0 divided by 0: this is what ε is for",
@@ -177,7 +187,7 @@ def ex_11_4(answer: Any) -> str:
             weight.grad = gradient.clone()
             optimizer.step()
         given = start.clone()
-        got = answer(given, rows.clone(), lr, decay, weight_decay)
+        got = watched(given, rows.clone(), lr, decay, weight_decay)
         expect(torch.equal(given, start), "`w` itself was changed: it belongs to the caller")
         call = (start, rows, lr, decay, weight_decay)
         slips = {
@@ -205,6 +215,7 @@ def ex_11_4(answer: Any) -> str:
         }
         what = f"the weights after {case} with decay {decay} and weight decay {weight_decay}"
         expect_close(got, weight, what, 1e-6, slips=slips)
+    expect(not stepped, "the weights are right, but torch.optim took the steps: write the three formulas out")
     return "equal to torch.optim.RMSprop, with ordinary gradients and with tiny ones"
 
 

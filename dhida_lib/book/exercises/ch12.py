@@ -105,11 +105,18 @@ def ex_12_3(answer: Any) -> str:
         weight = torch.randn(3, dtype=torch.float64, requires_grad=True)  # d
         batches = [torch.randn(size, 3, dtype=torch.float64) for size in sizes]  # B×d each
 
-        def loss(x: torch.Tensor, weight: torch.Tensor = weight) -> torch.Tensor:
+        at_once: list[int] = []  # images that one call of the loss has seen
+        arrived: list[torch.Tensor] = []  # a gradient for each `backward`
+
+        def loss(
+            x: torch.Tensor, weight: torch.Tensor = weight, at_once: list[int] = at_once
+        ) -> torch.Tensor:
+            at_once.append(len(x))
             return (x @ weight - 1).square().mean()
 
+        weight.register_hook(arrived.append)
         value = answer(loss, batches)
-        got = weight.grad
+        most, times, got = max(at_once, default=0), len(arrived), weight.grad
         expect(got is not None, "no gradient arrived: is a `backward()` missing?")
         values = torch.stack([loss(x) for x in batches]).detach()
         slopes = torch.stack([torch.autograd.grad(loss(x), weight)[0] for x in batches])
@@ -129,6 +136,16 @@ def ex_12_3(answer: Any) -> str:
         expect_close(got, want, f"the accumulated gradient of batches of {sizes} images", slips=slips)
         mean = {"this is the mean of the batches' means": values.mean()}
         expect_close(value, whole, f"the returned mean loss over batches of {sizes} images", slips=mean)
+        expect(
+            most <= max(sizes),
+            f"the gradient is right, but {most} images went through the loss at once: that is the memory "
+            "which the exercise wants to save",
+        )
+        expect(
+            times >= n,
+            "the gradient is right, but `backward()` came once for all batches, so that the memory of all "
+            "was held until then: call it for each batch",
+        )
     return "equal batches, a smaller last one, a single one"
 
 
