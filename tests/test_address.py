@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+import http.server
 import os
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import nbformat
@@ -21,8 +24,10 @@ sys.path.insert(0, str(ROOT / "tools"))
 import address  # noqa: E402
 import colab  # noqa: E402
 import notebooks  # noqa: E402
+import wheel  # noqa: E402
 
 NEW = "https://github.com/somebody/a-book"
+HOUSE = notebooks.House.at(ROOT)
 
 
 @pytest.fixture
@@ -48,7 +53,8 @@ def test_an_address_is_written_everywhere(copy):
         assert "somebody/a-book" in words, path.name
         assert old not in words, path.name
     chapter = (copy / "book" / "01_why_hash.ipynb").read_text(encoding="utf-8")
-    assert f"git+{NEW}@main" in chapter
+    assert f"git+{NEW}@v{dhida_lib.__version__}" in chapter, "the library of the same version"
+    assert f"https://somebody.github.io/a-book/wheel/dhida_lib-{dhida_lib.__version__}-py3" in chapter
     assert "no public address" not in chapter
     again = {p: p.read_bytes() for p in copy.rglob("*") if p.is_file()}
     address.write(NEW, copy)
@@ -93,7 +99,7 @@ def test_the_command_says_where_the_address_stands(capsys, monkeypatch, copy):
 def alone(folder: Path, house: notebooks.House) -> subprocess.CompletedProcess:
     """Run the setup cell in a folder, in a Python that does not know the library."""
     show = "\nimport dhida_lib\nprint('from', dhida_lib.__file__)\n"
-    code = house.setup().replace("profile = dhida_lib", "profile = 0 and dhida_lib") + show
+    code = house.setup(False).replace("profile = dhida_lib", "profile = 0 and dhida_lib") + show
     command = [sys.executable, "-I", "-S", "-c", code]  # without site-packages and PYTHONPATH
     return subprocess.run(command, cwd=folder, capture_output=True, text=True)
 
@@ -115,6 +121,63 @@ def test_a_copy_beside_the_notebook_is_found(tmp_path):
     for url in (f"{notebooks.house.PLACEHOLDER}dhida-book", NEW):
         done = alone(tmp_path, notebooks.House(ROOT, url))
         assert f"from {tmp_path / 'dhida-book-main' / 'dhida_lib'}" in done.stdout, done.stderr
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """A site that serves the wheel; its address."""
+    folder = tmp_path_factory.mktemp("site")
+    (folder / "wheel").mkdir()
+    (folder / "wheel" / "dhida_lib-0.0.0-py3-none-any.whl").write_text("an old one")
+    assert wheel.build(folder) == folder / HOUSE.wheel
+    assert len(list((folder / "wheel").iterdir())) == 1, "the old one is gone"
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_where_the_repository_does_not_answer_the_site_gives_the_library(site, tmp_path, monkeypatch):
+    """The whole setup cell, in an empty folder and an environment without the library: twice."""
+    monkeypatch.setattr(notebooks.House, "site", site)
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    monkeypatch.setenv("JUPYTER_PATH", "")  # given back at the end
+    python = colab.environment(tmp_path, ())
+    before = colab.versions(python)
+    code = notebooks.House(ROOT, NEW).setup(False) + "\nprint(dhida_lib.__file__, profile.training.epochs)"
+    (tmp_path / "empty").mkdir()
+    there = colab.bare(os.environ | colab.led(NEW, tmp_path / "nowhere.git"))
+    for said in (["The library of this page is not at git+" + NEW + f"@v{dhida_lib.__version__}"], []):
+        done = subprocess.run(
+            [str(python), "-c", code], cwd=tmp_path / "empty", env=there, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        lines = done.stdout.splitlines()
+        assert lines[: len(said)] == said
+        assert lines[len(said)].startswith(f"dhida_lib {dhida_lib.__version__} ")
+        assert lines[-1].startswith(str(tmp_path / "venv")), "it is not this checkout's"
+        assert lines[-1].endswith(f" {PROFILES['fast'].training.epochs}")
+    assert colab.versions(python) == before
+
+
+def test_a_wheel_under_another_name_is_no_wheel_of_the_site(tmp_path, monkeypatch):
+    monkeypatch.setattr(notebooks.House, "wheel", "wheel/dhida_lib-9-py3-none-any.whl")
+    with pytest.raises(FileNotFoundError, match=r"look for dhida_lib-9-py3.*, but dhida_lib-.* was built"):
+        wheel.build(tmp_path)
+
+
+def test_the_profile_is_shown_where_it_changes_something():
+    def shown(path):
+        cells = nbformat.read(path, as_version=4).cells
+        return any('PROFILE = "fast"  # @param' in cell.source for cell in cells)
+
+    showing = {path for path in HOUSE.notebooks() if shown(path)}
+    assert showing == {path for path in HOUSE.notebooks() if colab.uses_profile(path)}
+    assert {path.stem[:2] for path in showing} >= {"11", "12"}
+    assert len(showing) < len(HOUSE.notebooks())
+    assert "PROFILE" not in HOUSE.setup(False)
+    assert 'PROFILE = "fast"  # @param ["fast", "full"]' in HOUSE.setup()
 
 
 # ---- the full profile ------------------------------------------------------------------------------------
@@ -159,7 +222,7 @@ IMAGES = os.environ.get(colab.VARIABLE)
 
 @pytest.mark.skipif(not IMAGES, reason=f"{colab.VARIABLE} does not name a folder with CIFAR-10's images")
 @pytest.mark.parametrize(
-    "path", [p for p in notebooks.House.at(ROOT).notebooks() if colab.uses_profile(p)], ids=lambda p: p.stem
+    "path", [p for p in HOUSE.notebooks() if colab.uses_profile(p)], ids=lambda p: p.stem
 )
 def test_the_full_profile_runs_at_toy_size(path, tmp_path, monkeypatch):
     monkeypatch.setenv("DHIDA_ROOT", str(colab.toy_root(Path(IMAGES), tmp_path)))

@@ -31,9 +31,9 @@ def test_a_rehearsal_leaves_every_record(session):
     folder, said, _ = session
     assert folder.name == "cpu-toy"
     assert {f.name for f in folder.iterdir()} == {
-        *("card.json", "ladder.json", "memory.json", "profile.json", "runs"),
+        *("card.json", "ladder.json", "memory.json", "profile.json", "trace.json", "runs"),
     }
-    for name in ("card", "ladder", "memory", "profile"):
+    for name in ("card", "ladder", "memory", "profile", "trace"):
         content = read_card(folder / f"{name}.json")
         assert content["toy"] is True
         assert content["machine"]["torch"] == torch.__version__
@@ -70,6 +70,35 @@ def test_the_ladder_has_its_rungs_for_each_attention(session):
     assert 0 < len(profile) <= 12
     assert [row["host_ms"] for row in profile] == sorted((row["host_ms"] for row in profile), reverse=True)
     assert any("conv" in row["name"] for row in profile)
+    trace = read_card(session[0] / "trace.json")["ida"]
+    assert [row[1] for row in trace] == 2 * ["forward", "loss", "backward", "update"], "two steps of a CPU"
+    assert {row[0] for row in trace} == {"host"}
+    ends = [start + length for _, _, start, length in trace]
+    assert trace[0][2] == 0
+    assert all(end <= start for end, (_, _, start, _) in zip(ends, trace[1:], strict=False))
+
+
+def test_a_recorded_trace_has_the_kernels_and_waits_of_a_gpu():
+    cpu, cuda = torch.autograd.DeviceType.CPU, torch.autograd.DeviceType.CUDA
+
+    class Event:
+        def __init__(self, name, start, length, device):
+            self.name, self.device_type = name, device
+            self.time_range = torch.autograd.profiler_util.Interval(start, start + length)
+
+    events = [
+        Event("gemm", 2500, 4000, cuda),
+        Event("forward", 1000, 3000, cpu),
+        Event("aten::mm", 2000, 1000, cpu),
+        Event("forward", 2500, 4000, cuda),
+        Event("cudaDeviceSynchronize", 4000, 2500, cpu),
+    ]
+    assert ladder._lanes(events) == [
+        ["host", "forward", 0.0, 3.0],
+        ["device", "gemm", 1.5, 4.0],
+        ["host", "cudaDeviceSynchronize", 3.0, 2.5],
+    ]
+    assert ladder._lanes([]) == []
 
 
 def test_it_trains_the_most_telling_runs_and_does_nothing_twice(session):

@@ -171,7 +171,8 @@ BREAKS = {
         lambda nb: nb.cells.extend([code("x = 1"), code("print(x)\ndel x")]),
     ],
     "setup-cell": [
-        put('"fast"  # @param', '"full"  # @param'),
+        put("dhida_lib.start()", 'dhida_lib.start("full")'),
+        add(code("y = profile")),
         drop("# @title Setup"),
         lambda nb: nb.cells.insert(0, code("x = 1")),
         tagged("setup"),

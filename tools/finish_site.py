@@ -27,6 +27,8 @@ ROOT = Path(__file__).resolve().parents[1]
 SITE = ROOT / "_build" / "html"
 sys.path.insert(0, str(ROOT / "tools"))
 
+import notebooks  # noqa: E402
+
 COVER = "cover.png"
 DESCRIPTION = 155
 """Characters of a description that search engines show."""
@@ -326,8 +328,7 @@ def readable_titles(index: str) -> str:
 def address(root: Path = ROOT) -> str:
     """The public address of the site on GitHub Pages, from the repository's."""
     url = yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))["repository"]["url"]
-    owner, name = url.rstrip("/").split("/")[-2:]
-    return f"https://{owner.lower()}.github.io/{name}"
+    return notebooks.House(root, url).site
 
 
 def finish(site: Path = SITE) -> int:

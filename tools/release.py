@@ -1,6 +1,9 @@
 """What must hold before a release: `make release-check TAG=v0.1.0`. Each fault is one line, exit status 1.
 
 python tools/release.py TAG
+
+After a release the version in dhida_lib/__init__.py goes up at once: a chapter's setup cell installs the tag of
+its own version, and as long as that tag does not exist, the wheel of the site.
 """
 
 from __future__ import annotations

@@ -26,7 +26,8 @@ class Span(NamedTuple):
         name: of the operator (``aten::mm``), of a kernel, or of a label set with ``record_function``.
         start: when it began, in ms after the trace's first span.
         length: how long it took, in ms.
-        lane: ``"host"`` or ``"device"``.
+        lane: ``"host"``, ``"device"``, or ``"autograd"``: on a GPU, PyTorch works backward in a thread of
+            its own while the host's line waits for it.
         depth: how many spans of the same lane it lies in.
         own: its length without the spans that lie in it, in ms; over all spans these add up.
     """
@@ -67,6 +68,10 @@ def record(step: Callable[[], Any], device: torch.device) -> list[Span]:
     first = min((e.time_range.start for e in events), default=0.0)
     on_host = [e.device_type == torch.autograd.DeviceType.CPU for e in events]
     labels = {e.name for e, host in zip(events, on_host, strict=True) if host and e.cpu_parent is None}
+    own = min(
+        zip(events, on_host, strict=True), key=lambda e: (not e[1], e[0].time_range.start), default=None
+    )
+    thread = None if own is None else own[0].thread  # the step's own: its first event is the first of all
     spans = []
     for event, host in zip(events, on_host, strict=True):
         if not host and event.name in labels:
@@ -75,7 +80,7 @@ def record(step: Callable[[], Any], device: torch.device) -> list[Span]:
         while parent is not None:
             depth, parent = depth + 1, parent.cpu_parent
         begun, length = (event.time_range.start - first) / 1000, event.time_range.elapsed_us() / 1000
-        lane = "host" if host else "device"
+        lane = "device" if not host else "host" if event.thread == thread else "autograd"
         inside = sum(child.time_range.elapsed_us() for child in event.cpu_children) / 1000
         spans.append(Span(event.name, begun, length, lane, depth, max(0.0, length - inside)))
     return sorted(spans, key=lambda span: (span.start, span.depth))

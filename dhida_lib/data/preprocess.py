@@ -181,7 +181,7 @@ class Preprocess:
                 places = zip(x, self._places(corners, x), strict=True)
                 x = torch.stack([image[:, r : r + s, c : c + s] for image, (r, c) in places])
         if device is not None:
-            x = send(x, device)  # the copy runs beside the computing
+            x = send(x, device)  # from pinned memory: the host goes on at once
         if flips is not None:  # of bytes: a quarter of the memory
             if not isinstance(flips, Tensor) or flips.dtype != torch.bool or flips.shape != (len(x),):
                 got = f"shape {tuple(flips.shape)} of {flips.dtype}" if isinstance(flips, Tensor) else flips

@@ -19,7 +19,7 @@ import torch
 from dhida_lib._files import read_card, write_card
 from dhida_lib._validate import bad, choice, instance, positive, seed_int, sized
 from dhida_lib.experiments.cards import card_of, check_card, copies
-from dhida_lib.experiments.ladder import ATTENTIONS, Size, climb, measured, memory_of, profile_of
+from dhida_lib.experiments.ladder import ATTENTIONS, Size, climb, measured, memory_of, profile_of, trace_of
 from dhida_lib.experiments.plan import Job, checked_change, plan
 from dhida_lib.experiments.schedule import missing
 from dhida_lib.records import Record, machine, save_record
@@ -33,6 +33,7 @@ PARTS = ("card", "ladder", "train")
 TELLING = ("DHIDA", "DHIDA-R", "DHIDA-D", "A doubled")
 """The rows of Table 4 that are trained first: the system, it without attention, DANet's, the control."""
 _TABLES = ("table4", "table3")
+_TRACED = "ida"
 _SHARE = 0.5  # of the budget, for what is not training
 _TOY = Size(side=32, batch=4, steps=2, backbone="narrow-resnet", width=8, compiled=False)
 
@@ -115,8 +116,8 @@ def run_gpu(
         say: called with each line of progress.
 
     Returns:
-        The card's folder: ``card.json``, ``ladder.json``, ``memory.json``, ``profile.json``, and ``runs``
-        with a record for each run of Tables 4 and 3.
+        The card's folder: ``card.json``, ``ladder.json``, ``memory.json``, ``profile.json``, ``trace.json``,
+        and ``runs`` with a record for each run of Tables 4 and 3.
 
     Raises:
         ValueError: if an argument is wrong.
@@ -203,6 +204,8 @@ def _ladder(session: _Session) -> None:
     for name, look in (("memory", memory_of), ("profile", profile_of)):
         if not session.read(name) and time.monotonic() < until:
             session.write(name, **{a: look(a, session.device, session.size) for a in ATTENTIONS})
+    if not session.read("trace") and time.monotonic() < until:
+        session.write("trace", **{_TRACED: trace_of(_TRACED, session.device, session.size)})
 
 
 # ---- training ----------------------------------------------------------------------------------------------
@@ -258,8 +261,8 @@ def gpu_records(folder: str | os.PathLike[str]) -> dict[str, dict[str, Any]]:
         folder: the parent of the cards' folders.
 
     Returns:
-        Card → name (``"card"``, ``"ladder"``, ``"memory"``, ``"profile"``) → content. Rehearsals (``toy``)
-        are left out; an empty dictionary if no GPU has been recorded.
+        Card → name (``"card"``, ``"ladder"``, ``"memory"``, ``"profile"``, ``"trace"``) → content. Rehearsals
+        (``toy``) are left out; an empty dictionary if no GPU has been recorded.
 
     Raises:
         ValueError: if ``folder`` is not a folder, or a file is damaged.

@@ -1,5 +1,5 @@
-"""The ladder: one network trained in seven ways, each a step faster than the one before; a profile of a step,
-and the memory that it takes beside the memory that it must take (Chapter 12).
+"""The ladder: one network trained in seven ways, each a step faster than the one before; a profile and a
+trace of a step, and the memory that it takes beside the memory that it must take (Chapter 12).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from dhida_lib._validate import trusting
 from dhida_lib.backbones.base import torchvision_models
 from dhida_lib.config import TrainConfig
 from dhida_lib.data import Preprocess, Split, batches
@@ -279,3 +280,71 @@ def profile_of(attention: str, device: torch.device, size: Size, rows: int = 12)
         table.append({"name": event.key[:80], **{k: v / short.steps for k, v in each.items()}})
     main = "device_ms" if device.type == "cuda" else "host_ms"
     return sorted(table, key=lambda row: -row[main])[:rows]
+
+
+def trace_of(attention: str, device: torch.device, size: Size, steps: int = 2) -> list[list[Any]]:
+    """What host and device did, and when, in a few steps in float32 whose batch is on the device already.
+
+    Args:
+        attention: what stands behind the backbone.
+        device: where it runs.
+        size: how large it is.
+        steps: how many steps are recorded, after two that warm up.
+
+    Returns:
+        Lane, name, start and length in ms, by their start: of lane ``"host"`` the four parts of each step and
+        the host's waits, of lane ``"device"`` all kernels (on a CPU none).
+
+    Source: PyTorch, torch.profiler; used in Chapter 12.
+    """
+    from torch.profiler import ProfilerActivity, profile
+
+    split = images_of(replace(size, steps=1), size.batch)
+    net, loss = network_of(attention, size).to(device).train(), DHIDALoss(_BITS, size.batch, _CLASSES)
+    optimizer = torch.optim.RMSprop(net.parameters(), lr=5e-5)
+    images, labels = split.batch(range(size.batch), device=device)
+    batch = (images, labels.to(device), torch.arange(size.batch, device=device))
+    loss.to(device).check_values(split.labels, torch.arange(size.batch))
+    kinds = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * (device.type == "cuda")
+    with devices.arithmetic():
+        for _ in range(2):
+            _labelled(net, loss, optimizer, batch)
+        wait(device)
+        with profile(activities=kinds) as seen:
+            for _ in range(steps):
+                _labelled(net, loss, optimizer, batch)
+            wait(device)
+    return _lanes(seen.events() or ())
+
+
+_PARTS = ("forward", "loss", "backward", "update")
+
+
+def _labelled(net: HashNetwork, loss: DHIDALoss, optimizer: Any, batch: tuple[Tensor, ...]) -> None:
+    """One step, its parts with labels for the profiler."""
+    images, labels, places = batch
+    forward, value_of, backward, update = (torch.profiler.record_function(part) for part in _PARTS)
+    with forward:
+        u = net(images)
+    with value_of, trusting():
+        value = loss(u, labels, places)
+    with backward:
+        optimizer.zero_grad()
+        value.backward()
+    with update:
+        optimizer.step()
+
+
+def _lanes(events: Any) -> list[list[Any]]:
+    """The labels and waits of the host and the kernels of the device, as rows."""
+    on_host = torch.autograd.DeviceType.CPU
+    rows = []
+    for event in events:
+        host = event.device_type == on_host
+        if event.name in _PARTS if not host else event.name not in _PARTS and "ynchronize" not in event.name:
+            continue
+        start, length = (event.time_range.start / 1e3, event.time_range.elapsed_us() / 1e3)
+        rows.append(["host" if host else "device", event.name[:60], start, length])
+    first = min((row[2] for row in rows), default=0.0)
+    return sorted(([lane, name, round(at - first, 4), round(ms, 4)] for lane, name, at, ms in rows),
+                  key=lambda row: row[2])  # fmt: skip

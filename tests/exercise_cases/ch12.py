@@ -61,31 +61,34 @@ def no_backward(loss, batches):
     return sum(loss(x).item() * share(x, batches) for x in batches)
 
 
-def one_backward(loss, batches):
-    mean = sum(loss(x) * share(x, batches) for x in batches)
-    mean.backward()
-    return mean.item()
+def at_once(loss, batches):
+    value = loss(torch.cat(batches))
+    value.backward()
+    return value.item()
 
 
-def all_at_once(loss, batches):
-    mean = loss(torch.cat(batches))
-    mean.backward()
-    return mean.item()
+def summed(loss, batches):
+    value = sum(loss(x) * share(x, batches) for x in batches)
+    value.backward()
+    return value.item()
 
 
 ASK, MASK, SYNC = "aten::_local_scalar_dense", "aten::nonzero", "cudaStreamSynchronize"
 
 
-def counter(names=(ASK, MASK), bare=True, depth=True, zeros=True, result=dict, twice=False):
+def counter(
+    names=(ASK, MASK), bare=True, depth=True, zeros=True, result=dict, twice=False, shallow=False, lane="host"
+):
     """Waits by line, with one thing wrong."""
 
     def answer(spans):
         def inside(span, other):
             return other.start <= span.start < other.start + other.length
 
-        host = [s for s in spans if s.lane == "host"]
+        host = [s for s in spans if s.lane != "device" and lane in (s.lane, "any")]
         asks = [s for s in host if s.name in names]
         alone = [s for s in host if s.name == SYNC and (twice or not any(inside(s, a) for a in asks))]
+        alone = [s for s in alone if not shallow or s.depth == 1]
         found = asks + (alone if bare else [])
         lines = [s for s in host if s.depth == 0 or not depth]
         counts = {line.name: sum(inside(s, line) for s in found) for line in lines}
@@ -110,6 +113,8 @@ def starving(mode):
                 first = max(line[1], kernels[0][1])
                 busy += min(line[2], max(0.0, first - line[1]))
             rest[line[0]] = line[2] if mode == "longest" else busy if mode == "busy" else line[2] - busy
+            if mode == "share":
+                rest[line[0]] /= line[2]
         name = max(rest, key=rest.get)
         return rest[name] if mode == "number" else name
 
@@ -159,6 +164,11 @@ WRONG = {
             timer(before=False, whole=True),
             "the work of the warm-up is in it",
         ),
+        (
+            "no synchronize before the clock starts",
+            timer(before=False),
+            "wait before the clock starts",
+        ),
         ("clock never restarted", timer(whole=True), "the clock is never started again"),
         ("mean instead of median", timer(summary=statistics.fmean), "this is the mean"),
         ("the smallest", timer(summary=min), "this is the smallest time"),
@@ -187,8 +197,9 @@ WRONG = {
             "this is the mean of the batches' means",
         ),
         ("no backward", no_backward, "is a `backward()` missing?"),
-        ("one backward at the end", one_backward, "came once for all batches"),
-        ("torch.cat", all_at_once, "went through the loss at once"),
+        ("all batches as one", at_once, "1 backward passes"),
+        ("one backward of the sum", summed, "1 backward passes"),
+        ("a tensor", lambda loss, b: torch.tensor(accumulated(share)(loss, b)), "give back a number"),
     ],
     "12.4": [
         ("gradients forgotten", lambda p, K, n, c: 8 * p + n * (4 * K + c + 1), "12 bytes a weight"),
@@ -204,6 +215,8 @@ WRONG = {
         ("masks forgotten", counter(names=(ASK,)), "with a mask waits, too"),
         ("bare waits forgotten", counter(bare=False), "a bare `cudaStreamSynchronize`"),
         ("every span a line", counter(depth=False), "is no line"),
+        ("bare waits only directly in a line", counter(shallow=True), "a bare `cudaStreamSynchronize`"),
+        ("autograd's thread too", counter(lane="any"), "is no line"),
         ("calm lines left out", counter(zeros=False), "has the count 0"),
         ("the sum", counter(result=lambda d: sum(d.values())), "give back a dictionary"),
     ],
@@ -212,6 +225,7 @@ WRONG = {
         ("the busiest line", starving("busy"), "it takes longest, but the device works"),
         ("only from the first kernel on", starving("after first"), "before the first kernel is rest, too"),
         ("kernels that start there", starving("started"), "still runs in this one"),
+        ("the largest share", starving("share"), "add up all gaps of a line"),
         ("the time", starving("number"), "give back the name of a line"),
     ],
     "12.7": [
@@ -229,6 +243,7 @@ WRONG = {
         ("no step", still, "the weight does not move"),
         ("the scaled length", stepped(back="scaled"), "the length of the scaled gradient"),
         ("the clipped length", stepped(back="clipped"), "it is clipped already"),
+        ("the optimizer's own step", stepped(plain=True), "would have left it alone"),
         (
             "a step without the scaler",
             stepped(unscale=False, clip=False, plain=True, update=False),

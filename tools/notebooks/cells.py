@@ -127,6 +127,12 @@ class Chapter:
             for i, c in enumerate(self.nb.cells)
         ]
 
+    @property
+    def chooses(self) -> bool:
+        """Does a cell after the setup cell read `profile` or `PROFILE`?"""
+        rest = [cell for cell in self.cells if cell.is_code and "setup" not in cell.tags]
+        return any({"profile", "PROFILE"} & set().union(*cell.names()[:2]) for cell in rest)
+
     def headings(self, level: int) -> list[tuple[int, str]]:
         """The headings of one level as (cell index, text)."""
         mark = "#" * level + " "

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from release import version_of
 
 ROOT = Path(__file__).resolve().parents[2]
 SETUP = """\
-# @title Setup: run this first. PROFILE "full" is the paper's setting, on a GPU
+# @title Setup: run this first{about}
 try:
     import dhida_lib
 except ModuleNotFoundError:
@@ -29,13 +30,23 @@ except ModuleNotFoundError:
         {install}
     import dhida_lib
 
+{start}"""
+ABOUT = """. PROFILE "full" is the paper's setting, on a GPU"""
+CHOICE = """\
 PROFILE = "fast"  # @param ["fast", "full"]
 profile = dhida_lib.start(PROFILE)"""
+NO_CHOICE = "profile = dhida_lib.start()"
 
 INSTALL = """\
         pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
-        source = "git+{url}@{branch}"
-        subprocess.run([*pip, source], check=True)"""
+        for place in (
+            "git+{url}@v{version}",
+            "{site}/{wheel}",
+            "git+{url}@{branch}",
+        ):
+            if subprocess.run([*pip, place], capture_output=True).returncode == 0:
+                break
+            print("The library of this page is not at", place)"""
 NO_ADDRESS = """\
         raise ImportError(
             "This book has no public address yet: unzip a copy of its repository "
@@ -76,10 +87,31 @@ class House:
         """All chapters, in the order of their numbers."""
         return sorted(self.book.glob("*.ipynb"))
 
-    def setup(self) -> str:
-        """The setup cell: the same bytes in every chapter."""
-        install = INSTALL.replace("{url}", self.url).replace("{branch}", self.branch)
-        text = SETUP.replace("        {install}", install if self.public else NO_ADDRESS)
+    @property
+    def site(self) -> str:
+        """The address at which GitHub Pages publishes the site."""
+        owner, name = self.url.rstrip("/").split("/")[-2:]
+        return f"https://{owner.lower()}.github.io/{name}"
+
+    @property
+    def wheel(self) -> str:
+        """The library's wheel, as a path in the site."""
+        return f"wheel/dhida_lib-{version_of(ROOT)}-py3-none-any.whl"
+
+    def setup(self, choice: bool = True) -> str:
+        """The setup cell: the same bytes in every chapter that offers a profile, and in all the others.
+
+        Alone in a folder, it installs the library of this version: from its tag, else from the site's wheel,
+        else, while there is neither, from the branch.
+
+        Args:
+            choice: does the chapter read `profile`, so that there is something to choose?
+        """
+        install = INSTALL if self.public else NO_ADDRESS
+        for name in ("url", "branch", "site", "wheel"):
+            install = install.replace(f"{{{name}}}", getattr(self, name))
+        text = SETUP.replace("        {install}", install.replace("{version}", version_of(ROOT)))
+        text = text.replace("{about}", ABOUT * choice).replace("{start}", CHOICE if choice else NO_CHOICE)
         return text if self.public else text.replace("    import subprocess\n", "")
 
     def badge(self, name: str) -> str:

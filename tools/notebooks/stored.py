@@ -74,7 +74,8 @@ def set_ids(cells: list[Any], prefix: str) -> None:
 
 def sync_notebook(path: Path, house: House) -> str:
     """Return the text that the notebook at `path` should have."""
-    nb = Chapter.read(path, house).nb
+    chapter = Chapter.read(path, house)
+    nb = chapter.nb
     for cell in nb.cells:
         cell.source = "\n".join(line.rstrip() for line in cell.source.strip("\n").splitlines())
         strip(cell)
@@ -84,7 +85,7 @@ def sync_notebook(path: Path, house: House) -> str:
         setups = [nbformat.v4.new_code_cell(metadata={"tags": ["setup"]})]
         nb.cells.insert(min(1, len(nb.cells)), setups[0])
         fold(setups[0])
-    setups[0].source = house.setup()
+    setups[0].source = house.setup(chapter.chooses)
     if nb.cells[0].cell_type == "markdown":
         nb.cells[0].source = set_head(nb.cells[0].source, path.name, house)
     found = re.match(r"\d\d(?=_)", path.stem)

@@ -91,7 +91,7 @@ def setup_cell(chapter: Chapter) -> Iterator[Finding]:
     if len(tagged) != 1 or code[0] is not tagged[0]:
         yield None, "exactly one cell is tagged `setup`, and it is the first code cell"
     for cell in tagged:
-        if cell.source != chapter.house.setup():
+        if cell.source != chapter.house.setup(chapter.chooses):
             yield cell.index, "the setup cell is not the one in tools/notebooks/house.py: run `make sync`"
 
 
