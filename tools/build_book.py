@@ -78,6 +78,9 @@ def main(argv: list[str] | None = None) -> int:
         print("The book was not built: see the warnings and errors above.", file=sys.stderr)
         return status
     html = ROOT / "_build" / "html"
+    shutil.rmtree(
+        html / "files", ignore_errors=True
+    )  # `make pdf` and the others made them of pages before these
     for step in ("front_page.py", "try_it.py", "finish_site.py"):
         command = [sys.executable, str(ROOT / "tools" / step)]
         done = subprocess.run(command, cwd=ROOT, env=environment(), check=False)
