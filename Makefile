@@ -1,6 +1,6 @@
 # Two commands do everything: `make book` and `make test`. Both set up .venv on their first run.
 .DEFAULT_GOAL := help
-.PHONY: help book test test-colab test-site address reliability start lab lint prose sync new-chapter ledger times bench checkpoint clean
+.PHONY: help book pdf epub zip test test-colab test-site address reliability start lab lint prose sync new-chapter ledger times bench checkpoint clean
 .PHONY: test-library test-chapters doctor links lint-workflows release-check dist
 
 PYTHON    ?= python3
@@ -35,6 +35,13 @@ $(STAMP): requirements.txt pyproject.toml
 
 book: $(STAMP) ## execute every chapter and build the site into _build/html
 	@$(BIN)/python tools/build_book.py
+
+pdf epub zip: $(STAMP)
+	@$(BIN)/python tools/take_along.py $@
+
+pdf: ## the whole book as a PDF, from the built site (needs Chromium): _build/dhida-book.pdf
+epub: ## the whole book as an EPUB, from the built site (needs Chromium): _build/dhida-book.epub
+zip: ## the built site as a zip that opens without a server: _build/dhida-book.zip
 
 test: $(STAMP) ## run the lints of the notebooks, the library's tests and every chapter (nbval)
 	@begin=$$(date +%s) && export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 && \

@@ -34,6 +34,11 @@ def to_codes(u: Tensor, rule: str = "sign") -> Tensor:
     Raises:
         ValueError: if the rule is unknown.
 
+    Example:
+        >>> import torch
+        >>> to_codes(torch.tensor([[0.4, -0.1, 1.2]]))
+        tensor([[ 1., -1.,  1.]])
+
     Source: Eq. (15); built in Chapter 8, the other rule in Chapter 11.
     """
     return CODE_RULES.find(rule, "rule")(u)

@@ -54,6 +54,13 @@ def similarity(labels: Any, others: Any = None) -> Tensor:
     Raises:
         ValueError: if one side holds class ids and the other multi-hot rows, or their widths differ.
 
+    Example:
+        >>> similarity([0, 1], [0, 0, 1])
+        tensor([[ True,  True, False],
+                [False, False,  True]])
+        >>> similarity([[1, 1, 0]], [[0, 1, 1], [0, 0, 1]])
+        tensor([[ True, False]])
+
     Source: §3.1; built in Chapter 2.
     """
     a = as_labels(labels)

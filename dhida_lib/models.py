@@ -70,6 +70,12 @@ class HashNetwork(nn.Module):
         ValueError: for a wrong argument or weights that do not fit.
         FileNotFoundError: if the weights are not on disk; the message says how to get them.
 
+    Example:
+        >>> import torch
+        >>> network = HashNetwork("narrow-resnet", bits=16, in_channels=1, width=4).eval()
+        >>> network.codes(torch.zeros(2, 1, 28, 28)).shape
+        torch.Size([2, 16])
+
     Source: Fig. 1, Eq. (14) and (15); built in Chapter 4.
     """
 

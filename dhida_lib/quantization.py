@@ -31,6 +31,11 @@ def sign(u: Tensor) -> Tensor:
     Raises:
         ValueError: if u is not a tensor of real numbers that can hold −1.
 
+    Example:
+        >>> import torch
+        >>> sign(torch.tensor([-0.3, 0.0, 2.0]))
+        tensor([-1.,  1.,  1.])
+
     Source: Eq. (2) and (15); built in Chapter 8.
     """
     one = torch.ones_like(_real(u), requires_grad=False)
@@ -54,6 +59,11 @@ def piecewise(u: Tensor) -> Tensor:
     Raises:
         ValueError: if u is not a tensor of real numbers that can hold −1.
 
+    Example:
+        >>> import torch
+        >>> piecewise(torch.tensor([-3.0, -0.5, 0.25, 1.5]))
+        tensor([-1.0000, -0.5000,  0.2500,  1.0000])
+
     Source: Eq. (1); built in Chapter 8.
     """
     outside = (_real(u) < -1) | (u > 1)  # not |u| > 1: the absolute value of int8 −128 is −128
@@ -74,6 +84,11 @@ def quantization_error(u: Tensor) -> Tensor:
 
     Raises:
         ValueError: if u is empty or not a tensor of real numbers that can hold −1.
+
+    Example:
+        >>> import torch
+        >>> quantization_error(torch.tensor([1.0, -1.0, 0.5, -0.5]))
+        tensor(0.1250)
 
     Source: the "quantization error" of §3.1; built in Chapter 8.
     """
@@ -98,6 +113,13 @@ def straight_through_sign(u: Tensor) -> Tensor:
     Raises:
         ValueError: if u is not a floating tensor.
 
+    Example:
+        >>> import torch
+        >>> u = torch.tensor([0.2, -0.7], requires_grad=True)
+        >>> straight_through_sign(u).sum().backward()
+        >>> u.grad
+        tensor([1., 1.])
+
     Source: the straight-through estimator that §2 names for DBDH; built in Chapter 8.
     """
     if not _real(u).is_floating_point():
@@ -119,6 +141,11 @@ def one_hot_codes(logits: Tensor) -> Tensor:
 
     Raises:
         ValueError: if ``logits`` is not a real n×c tensor with c ≥ 1.
+
+    Example:
+        >>> import torch
+        >>> one_hot_codes(torch.tensor([[0.1, 2.0, 0.3]]))
+        tensor([[-1.,  1., -1.]])
 
     Source: Sablayrolles et al. (2017), arXiv 1609.06753; built in Chapter 13.
     """

@@ -78,6 +78,8 @@ def main(argv: list[str] | None = None) -> int:
         print("The book was not built: see the warnings and errors above.", file=sys.stderr)
         return status
     html = ROOT / "_build" / "html"
+    # `make pdf` and the others made these of pages before
+    shutil.rmtree(html / "files", ignore_errors=True)
     for step in ("front_page.py", "try_it.py", "wheel.py", "finish_site.py", "gallery.py"):
         command = [sys.executable, str(ROOT / "tools" / step)]
         done = subprocess.run(command, cwd=ROOT, env=environment(), check=False)

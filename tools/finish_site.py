@@ -317,6 +317,48 @@ def finished(text: str, where: Where) -> str:
     return text
 
 
+# ---- places on the front page --------------------------------------------------------------------------
+
+FILES = "files"
+"""The site's folder of what can be taken along (tools/take_along.py)."""
+
+FILES_PLACE = "front-files"
+KINDS = {"pdf": "PDF", "epub": "EPUB", "zip": "the site as a zip"}
+
+
+def filled(text: str, content: dict[str, str]) -> str:
+    """The page with each piece in its place.
+
+    Raises:
+        ValueError: if a place is missing.
+    """
+    for name, piece in content.items():
+        place = re.compile(rf'(<div [^>]*\bid="{name}"[^>]*>).*?(</div>)', re.S)
+        if len(place.findall(text)) != 1:
+            raise ValueError(f"book/intro.md must have one <div id={name!r}>.")
+        text = place.sub(lambda match, piece=piece: match[1] + piece + match[2], text)
+    return text
+
+
+def files_offered(site: Path) -> str:
+    """Links to what can be taken along, as far as it was made; empty if nothing was."""
+    found = {p.suffix[1:]: p for p in sorted((site / FILES).glob("*.*")) if p.suffix[1:] in KINDS}
+    size = {kind: f"{path.stat().st_size / 1e6:.0f} MB" for kind, path in found.items()}
+    links = [
+        f'<a href="../{FILES}/{found[kind].name}" download>{words}</a> ({size[kind]})'
+        for kind, words in KINDS.items()
+        if kind in found
+    ]
+    return f"<p>To take along: {' · '.join(links)}.</p>" if links else ""
+
+
+def offer_files(site: Path = SITE) -> None:
+    """Put the links into the front page of a site."""
+    page = site / "book" / "intro.html"
+    text = filled(page.read_text(encoding="utf-8"), {FILES_PLACE: files_offered(site)})
+    page.write_text(text, encoding="utf-8")
+
+
 # ---- the site ------------------------------------------------------------------------------------------
 
 

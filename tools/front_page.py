@@ -21,7 +21,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 SITE = ROOT / "_build" / "html"
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
 
 import matplotlib  # noqa: E402
 
@@ -29,6 +29,7 @@ matplotlib.use("agg")
 
 import numpy as np  # noqa: E402
 import yaml  # noqa: E402
+from finish_site import FILES_PLACE, filled  # noqa: E402
 from matplotlib.axes import Axes  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 from matplotlib.patches import Rectangle  # noqa: E402
@@ -300,23 +301,10 @@ def pieces(shown: list[Retrieval], results: list[Finding], book: dict[str, list[
         "front-retrieval": f'<img src="{strip}" alt="{alt}" width="1512" height="546">',
         "front-findings": cards,
         "front-parts": content,
+        FILES_PLACE: "",  # what is made of the site can only be offered afterwards
         "front-time": f"<p>The {len(times)} chapters take about {hours(sum(times))} to read, with their "
         f"exercises; the longest takes {max(times)} minutes.</p>",
     }
-
-
-def filled(text: str, content: dict[str, str]) -> str:
-    """The page with each piece in its place.
-
-    Raises:
-        ValueError: if a place is missing.
-    """
-    for name, piece in content.items():
-        place = re.compile(rf'(<div [^>]*\bid="{name}"[^>]*>).*?(</div>)', re.S)
-        if len(place.findall(text)) != 1:
-            raise ValueError(f"book/intro.md must have one <div id={name!r}>.")
-        text = place.sub(lambda match, piece=piece: match[1] + piece + match[2], text)
-    return text
 
 
 def build(site: Path = SITE) -> None:

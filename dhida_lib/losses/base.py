@@ -96,6 +96,12 @@ def pairwise_nll(theta: Tensor, s: Tensor) -> Tensor:
     Raises:
         ValueError: if the two shapes differ, there is no pair, or these are no real numbers.
 
+    Example:
+        >>> import torch
+        >>> theta = torch.tensor([[0.0]])
+        >>> pairwise_nll(theta, torch.tensor([[True]]))  # log 2
+        tensor(0.6931)
+
     Source: Eq. (11); built in Chapter 9.
     """
     for name, x in (("theta", theta), ("s", s)):

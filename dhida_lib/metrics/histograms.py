@@ -45,6 +45,13 @@ def hamming_distance(q: ArrayLike, d: ArrayLike) -> Tensor:
     Raises:
         ValueError: if a code is not ±1, a side is empty, or the two have different numbers of bits.
 
+    Example:
+        >>> import torch
+        >>> query = torch.tensor([[1, 1, -1, -1]])
+        >>> database = torch.tensor([[1, 1, -1, -1], [1, -1, 1, -1], [-1, -1, 1, 1]])
+        >>> hamming_distance(query, database)
+        tensor([[0, 2, 4]])
+
     Source: §3.4, with ½(K − hᵀh') for the misprinted formula; built in Chapter 3.
     """
     q, d = checked_codes(q, d)
@@ -72,6 +79,13 @@ def ranking_histograms(
     Raises:
         ValueError: if codes are not ±1 or have different numbers of bits, a side is empty,
             or labels do not fit.
+
+    Example:
+        >>> import torch
+        >>> query, database = torch.tensor([[1, 1]]), torch.tensor([[1, 1], [1, -1], [-1, 1]])
+        >>> items, relevant = ranking_histograms(query, database, torch.tensor([7]), torch.tensor([7, 7, 3]))
+        >>> items, relevant
+        (tensor([[1, 2, 0]]), tensor([[1, 1, 0]]))
 
     Source: §4.2; built in Chapter 3.
     """

@@ -86,6 +86,12 @@ def average_precision(
         ValueError: as `ranking_histograms`, or if ``k`` is not an integer from 1 to 2³¹ − 1 or ``ties``
             is unknown.
 
+    Example:
+        >>> import torch
+        >>> query, database = torch.tensor([[1, 1, 1]]), torch.tensor([[1, 1, 1], [1, 1, -1], [1, -1, -1]])
+        >>> average_precision(query, database, torch.tensor([5]), torch.tensor([5, 2, 5]))
+        tensor([0.8333], dtype=torch.float64)
+
     Source: §4.2; built in Chapter 3.
     """
     k = None if k is None else positive_int("k", k)
@@ -150,6 +156,12 @@ def map_bounds(q: ArrayLike, d: ArrayLike, q_labels: ArrayLike, d_labels: ArrayL
 
     Raises:
         ValueError: as `ranking_histograms`.
+
+    Example:
+        >>> import torch
+        >>> query, database = torch.tensor([[1, 1]]), torch.tensor([[1, -1], [-1, 1]])
+        >>> map_bounds(query, database, torch.tensor([5]), torch.tensor([5, 2]))
+        (0.5, 1.0)
 
     Source: §4.2; built in Chapter 3.
     """

@@ -62,6 +62,11 @@ def pack(codes: ArrayLike) -> NDArray[np.uint8]:
 
     Raises:
         ValueError: if ``codes`` holds other values or has another shape.
+
+    Example:
+        >>> import numpy as np
+        >>> pack(np.array([[1, -1, -1, -1, -1, -1, -1, 1]]))
+        array([[129]], dtype=uint8)
     """
     x = as_values("codes", codes)
     if x.ndim != 2 or x.shape[1] == 0:
@@ -109,6 +114,11 @@ def unpack(packed: NDArray[np.uint8], bits: int) -> NDArray[np.int8]:
 
     Raises:
         ValueError: if the bytes do not hold codes of ``bits`` bits.
+
+    Example:
+        >>> import numpy as np
+        >>> unpack(np.array([[129]], dtype=np.uint8), bits=8)
+        array([[ 1, -1, -1, -1, -1, -1, -1,  1]], dtype=int8)
     """
     size = -(-positive_int("bits", bits) // 8)
     need = f"bytes n×{size} for codes of {bits} bits"
