@@ -101,10 +101,11 @@ lint: $(STAMP) ## check style, types and the rules for notebooks
 prose: $(STAMP) ## print each chapter's words a sentence and its share of short sentences
 	@$(BIN)/python tools/prose.py
 
-sync: $(STAMP) ## bring notebooks into their stored form (no outputs, setup cell, badges, folding), write the ledger
+sync: $(STAMP) ## bring notebooks into their stored form (no outputs, setup cell, badges, folding), write the ledger, what the helps list
 	@$(BIN)/ruff format --quiet book
 	@$(BIN)/python tools/notebooks sync
 	@$(BIN)/python tools/ledger.py
+	@$(BIN)/python tools/listed.py
 
 new-chapter: $(STAMP) ## begin a chapter that passes every check: make new-chapter NUMBER=20 TITLE="Codes that agree"
 	@$(BIN)/python tools/new_chapter.py $(NUMBER) "$(TITLE)"
