@@ -8,13 +8,15 @@ library is asked after all.
 from __future__ import annotations
 
 import functools
+import inspect
 import json
+import re
 from dataclasses import fields
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, get_type_hints
 
-__all__ = ["FILE", "computed", "listed"]
+__all__ = ["FILE", "computed", "listed", "meanings"]
 
 FILE = Path(__file__).with_name("listed.json")
 """What `computed` gave when ``make sync`` was last run."""
@@ -38,7 +40,6 @@ def computed() -> dict[str, Any]:
         types, its meaning, the names that it can have, and each profile's value; ``"tables"``: name → what it
         is; ``"gpu"``: the parts of a session on a GPU.
     """
-    from dhida_lib.commands._settings import meanings
     from dhida_lib.config import PROFILES, RunConfig, kinds_of
     from dhida_lib.experiments import TABLES
     from dhida_lib.experiments.gpu import PARTS
@@ -59,3 +60,11 @@ def computed() -> dict[str, Any]:
         parts[part] = {"title": titles[part].removesuffix("."), "settings": settings}
     tables = {name: table.help for name, table in TABLES.items()}
     return {"profiles": list(PROFILES), "parts": parts, "tables": tables, "gpu": list(PARTS)}
+
+
+def meanings(kind: type) -> dict[str, str]:
+    """What the docstring of a class says of each argument, as text without marks."""
+    text = (inspect.getdoc(kind) or "").partition("Args:\n")[2]
+    block = re.split(r"\n(?=\S)", text)[0]
+    entries = re.findall(r"^    (\w+): (.*(?:\n     +.*)*)", block, re.MULTILINE)
+    return {name: " ".join(words.split()).replace("`", "") for name, words in entries}

@@ -11,9 +11,7 @@ nothing more is installed.
 from __future__ import annotations
 
 import argparse
-import inspect
 import json
-import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +20,7 @@ from dhida_lib.commands._listed import listed
 if TYPE_CHECKING:
     from dhida_lib.config import RunConfig
 
-__all__ = ["add_change", "add_settings", "given", "meanings"]
+__all__ = ["add_change", "add_settings", "given"]
 
 Given = tuple[str, Any]
 """A setting's name and its value, as one flag says it."""
@@ -148,14 +146,6 @@ def _options(name: str) -> Callable[[str], Given]:
 
 
 # ---- words -------------------------------------------------------------------------------------------------
-
-
-def meanings(kind: type) -> dict[str, str]:
-    """What the docstring of a class says of each argument, as text without marks."""
-    text = (inspect.getdoc(kind) or "").partition("Args:\n")[2]
-    block = re.split(r"\n(?=\S)", text)[0]
-    entries = re.findall(r"^    (\w+): (.*(?:\n     +.*)*)", block, re.MULTILINE)
-    return {name: " ".join(words.split()).replace("`", "") for name, words in entries}
 
 
 def _with_choices(text: str, choices: Iterable[str]) -> str:
