@@ -26,10 +26,12 @@ from dhida_lib.data import cifar, fashion, paths, pickled, protocols, splits
 from dhida_lib.data.preprocess import Preprocess
 from dhida_lib.data.protocols import Protocol
 from dhida_lib.data.sources import fashion_multi as multilabel
+from dhida_lib.experiments import base
 from dhida_lib.labels import similarity
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
+SAME = ("cifar10", "cifar10-frozen")
 PARTS = ("query", "train", "database")
 FIRST_QUERIES = [6037, 855, 921, 3697, 269, 2693]
 FIRST_ORDER = [3, 2, 1, 6, 0, 7, 4, 5]
@@ -1238,6 +1240,18 @@ def test_cifar_folders(tmp_path, below):
             assert split.labels[i] == label
     assert tuple(data.query[0][0].shape) == (3, 64, 64)
     assert data.protocol_record()["source"] == "PNG files"
+
+
+def test_frozen_cifar_has_the_images_and_splits_of_cifar(tmp_path):
+    write_folders(tmp_path)
+    whole, frozen = (D.load_dataset(name, root=tmp_path, protocol=TINY_ALL, seed=3) for name in SAME)
+    for part in PARTS:
+        one, other = getattr(whole, part), getattr(frozen, part)
+        assert one.indices.tolist() == other.indices.tolist()
+        assert (one.pictures(range(len(one))) == other.pictures(range(len(other)))).all()
+    config = base("cifar10-frozen")
+    assert (config.network.frozen, config.training.cache_maps, config.data.image_size) == ("all", True, 224)
+    assert config.data.dataset == "cifar10-frozen"
 
 
 def test_a_fifth_of_cifar_is_the_same_for_every_seed(tmp_path):

@@ -16,6 +16,7 @@ import torch
 from dhida_lib import experiments
 from dhida_lib.__main__ import main
 from dhida_lib._files import write_card
+from dhida_lib.data import DATASETS
 from dhida_lib.experiments import (
     BEYOND,
     METHODS,
@@ -113,6 +114,36 @@ def test_the_search_goes_on_from_its_best_rate_and_the_tables_take_what_it_found
         assert config.data.held_out == 0
     untouched = plan("table3", rows=["DHN"], records=known)[0].config
     assert untouched.training.lr == start.training.lr
+
+
+def test_a_grid_goes_on_while_its_best_value_is_at_an_end():
+    def scored(jobs, of):
+        return [record(job.config, of(job.config)) for job in jobs]
+
+    def lowest(config):
+        return 1 - config.training.lr
+
+    jobs, ground = plan("tune", "cifar10-frozen", rows=["DSH"]), base("cifar10-frozen")
+    assert len(jobs) == len(RATES)
+    for _ in range(DATASETS["cifar10-frozen"].widens):  # the best is the lowest: half of it is tried
+        jobs = plan("tune", "cifar10-frozen", rows=["DSH"], records=scored(jobs, lowest))
+        assert jobs[-1].config.training.lr == min(job.config.training.lr for job in jobs)
+    rates = sorted(job.config.training.lr for job in jobs)
+    assert rates == [ground.training.lr * factor for factor in (0.125, 0.25, 0.5, 1, 2)]
+    values = LOSSES["dsh"].search.values
+
+    def weighed(config):  # the lowest rate, and then the largest weight
+        return 1 - config.training.lr + config.loss.options.get("alpha", 0.01) / 1e6
+
+    for _ in range(3):
+        jobs = plan("tune", "cifar10-frozen", rows=["DSH"], records=scored(jobs, weighed))
+    own = [job.config.loss.options["alpha"] for job in jobs if job.config.loss.options]
+    assert own == [*values, 10.0, 100.0]
+    assert len({job.name for job in jobs}) == len(jobs) == 9
+    known = scored(jobs, weighed)
+    assert plan("tune", "cifar10-frozen", rows=["DSH"], records=known) == jobs
+    assert tuned("dsh", "cifar10-frozen", known)["options"] == {"alpha": 100.0}
+    assert plan("edge", "cifar10-frozen", rows=["DSH"], records=known) == []
 
 
 def test_a_setting_of_the_optimizer_can_be_searched_too():

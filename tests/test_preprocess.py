@@ -280,6 +280,7 @@ CASES: dict[str, Callable[[Path], Case]] = {
     "fashion-multi": lambda _: Case(load_dataset("fashion-multi")),
     "fashion-mnist": fashion_mnist_case,
     "cifar10": cifar_case,
+    "cifar10-frozen": lambda top: cifar_case(top, "cifar10-frozen"),
     "cifar10-fifth": lambda top: cifar_case(top, "cifar10-fifth", 58),
     "nus-wide-21": lambda top: list_case("nus-wide-21", top, 21),
     "imagenet100": lambda top: list_case("imagenet100", top, 100),

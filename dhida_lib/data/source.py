@@ -44,6 +44,7 @@ class DataSource:
         base: settings that all runs of its tables share, by flat name; ``"profile"`` is the profile that they
             start from (default ``"full"``).
         settings_from: name of the data set whose search for settings it takes; None: its own.
+        widens: how many values the search for settings may add to a grid whose best value is at its end.
         fixed_split: True if its lists are the split, whatever the seed.
         to_pretrain: name of the protocol by which `pretrain` reads it; None: the first.
         has_folder: True for the one whose place the setting ``folder`` says.
@@ -58,6 +59,7 @@ class DataSource:
     preprocess: Preprocess
     base: ClassVar[dict[str, Any]] = {}
     settings_from: str | None = None
+    widens: int = 0
     fixed_split: bool = False
     to_pretrain: str | None = None
     has_folder: bool = False

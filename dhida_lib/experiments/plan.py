@@ -14,7 +14,7 @@ from dhida_lib._validate import choice, instance, positive, positive_int, seed_i
 from dhida_lib.config import RunConfig, TrainConfig
 from dhida_lib.data import DATASETS
 from dhida_lib.experiments.tables import BEYOND, METHODS, MODELS, RATES, VALIDATION, base
-from dhida_lib.losses import LOSSES
+from dhida_lib.losses import LOSSES, HashLoss, build_loss
 from dhida_lib.records import Record, as_recorded
 
 __all__ = ["TABLES", "Job", "find", "plan", "tuned"]
@@ -106,25 +106,65 @@ def checked_change(change: Any) -> dict[str, Any]:
 
 
 def _trials(method: str, start: RunConfig, records: list[Record]) -> list[RunConfig]:
-    """A method's search as far as it is known: three learning rates, then its own setting at the best."""
-    loss = LOSSES[method]
+    """A method's search as far as it is known: three learning rates, then its own setting at the best.
+
+    Where the data set says so, a grid whose best value is its first or last goes on by the same ratio.
+    """
+    loss, wider = LOSSES[method], DATASETS[start.data.dataset].widens
     options = dict(loss.start)
     first = _system(method, start.change(method=method, held_out=VALIDATION, options=options), start)
-    rates = [first.change(lr=start.training.lr * factor) for factor in RATES]
-    found = [r.metrics["map"] for config in rates if (r := find(config, records)) is not None]
-    if len(found) < len(rates) or loss.search is None:
-        return rates
-    best = rates[max(range(len(rates)), key=found.__getitem__)]
+    rates = {lr: first.change(lr=lr) for lr in (start.training.lr * factor for factor in RATES)}
+    rates = _widened(rates, lambda lr: first.change(lr=lr), records, wider)
+    best = _best(rates, records)
+    if best is None or loss.search is None:
+        return list(rates.values())
     name, values = loss.search
-    if name in dict(RunConfig.settings()):
-        return rates + [best.change(**{name: v}) for v in values]
-    return rates + [best.change(options={**options, name: v}) for v in values]
+    of_the_run = name in dict(RunConfig.settings())
+
+    def changed(value: float) -> RunConfig:
+        return best.change(**{name: value} if of_the_run else {"options": {**options, name: value}})
+
+    own = {value: changed(value) for value in values}
+    usual = best.flat()[name] if of_the_run else getattr(_built(method, best), name, None)
+    if wider and isinstance(usual, float):
+        own = _widened({usual: best, **own}, changed, records, wider)
+    return [*rates.values(), *(config for config in own.values() if config != best)]
+
+
+def _widened(
+    grid: dict[float, RunConfig], make: Callable[[float], RunConfig], records: list[Record], steps: int
+) -> dict[float, RunConfig]:
+    """A grid that goes on by the same ratio, so many steps at most, while its best value is at an end."""
+    grid = dict(grid)
+    for _ in range(steps):
+        best = _best(grid, records)
+        ordered = sorted(grid)
+        if best is None or best not in (grid[ordered[0]], grid[ordered[-1]]) or ordered[0] <= 0:
+            break
+        end, inner = ordered[:2] if best == grid[ordered[0]] else ordered[:-3:-1]
+        further = float(f"{end * end / inner:.6g}")
+        grid[further] = make(further)
+    return grid
+
+
+def _best(grid: dict[float, RunConfig], records: list[Record]) -> RunConfig | None:
+    """The run of a grid with the highest mAP; None while one has no record."""
+    found = {value: find(config, records) for value, config in grid.items()}
+    known = {value: r.metrics["map"] for value, r in found.items() if r is not None}
+    return grid[max(known, key=known.__getitem__)] if len(known) == len(grid) else None
+
+
+def _built(method: str, config: RunConfig) -> HashLoss:
+    """A method's loss with a run's options, to ask it for its defaults."""
+    source = DATASETS[config.data.dataset]
+    bits = LOSSES[method].length(config.network.bits, len(source.classes))
+    return build_loss(method, bits, None, len(source.classes), **config.loss.options)
 
 
 def _further(method: str, start: RunConfig, records: list[Record]) -> RunConfig | None:
     """One rate beyond the search's last, if a whole search took that one. A check: `tuned` ignores it."""
     trials = _trials(method, start, records)
-    if len(trials) == len(RATES):
+    if len(trials) == len(RATES) or DATASETS[start.data.dataset].widens:
         return None
     slow, usual, fast = sorted(trial.training.lr for trial in trials[: len(RATES)])
     taken = trials[-1].training.lr  # the trials of its own setting are made at the best rate

@@ -10,7 +10,7 @@ from dhida_lib.data.protocols import Protocol, rank_in_class, seeded_order
 from dhida_lib.data.source import DataSource, Root, register_dataset
 from dhida_lib.data.splits import Images
 
-__all__ = ["Cifar10", "Cifar10Fifth"]
+__all__ = ["Cifar10", "Cifar10Fifth", "Cifar10Frozen"]
 
 _FIFTH = 102  # the stream that draws the fifth
 
@@ -44,6 +44,19 @@ class Cifar10(DataSource):
         """See `DataSource.read`."""
         pixels, labels, test, source = read_cifar10(root)
         return Images(pixels, labels, test, source)
+
+
+@register_dataset("cifar10-frozen")
+class Cifar10Frozen(Cifar10):
+    """CIFAR-10 on features that stand still: the same images, splits and protocols as `Cifar10`.
+
+    Its tables train a head on the maps that a network pretrained on ImageNet has of the images at 224 pixels
+    (the profile ``"frozen"``): the paper's data on a machine without a GPU.
+    """
+
+    label = "CIFAR-10 on ImageNet features"
+    base = {"profile": "frozen", "image_size": 224, "batch_size": 128, "lr": 1e-3, "epochs": 40}
+    widens = 2
 
 
 @register_dataset("cifar10-fifth")
