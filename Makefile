@@ -13,8 +13,9 @@ WORKERS   ?= 2
 # A cell may take this many seconds, also on a busy machine. nbval notices a dead kernel only through this limit.
 CELL_SECONDS ?= 600
 
-# How long `make reliability` goes on.
+# How long `make reliability` makes random calls, and how often it kills each command.
 MINUTES ?= 10
+MOMENTS ?= 50
 
 VENV  := .venv
 BIN   := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
@@ -87,8 +88,9 @@ test-site: $(STAMP) ## open every page of the built site in Chromium; gets axe-c
 	  else echo "npm is not here: accessibility will not be tested"; fi
 	$(BIN)/python -m pytest -q -m site tests
 
-reliability: $(STAMP) ## call everything public at random for ten minutes, with new seeds: MINUTES=10
-	@OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python tests/fuzzing.py --minutes $(MINUTES)
+reliability: $(STAMP) ## damage files, kill commands, fill disks, call everything at random; write the page of it (long!)
+	@OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python tools/reliability.py measure --minutes $(MINUTES) --moments $(MOMENTS)
+	@$(BIN)/python tools/reliability.py page
 
 start: $(STAMP) ## make or update work/, your own copy of the chapters, and open it in JupyterLab
 	@$(BIN)/python tools/start.py work
@@ -104,14 +106,16 @@ lint: $(STAMP) ## check style, types and the rules for notebooks
 	$(BIN)/python tools/notebooks check
 	$(BIN)/python tools/ledger.py check
 	$(BIN)/python tools/speed.py check
+	$(BIN)/python tools/reliability.py check
 
 prose: $(STAMP) ## print each chapter's words a sentence and its share of short sentences
 	@$(BIN)/python tools/prose.py
 
-sync: $(STAMP) ## bring notebooks into their stored form (no outputs, setup cell, badges, folding), write the ledger
+sync: $(STAMP) ## bring notebooks into their stored form (no outputs, setup cell, badges, folding), write the ledger, what the helps list
 	@$(BIN)/ruff format --quiet book
 	@$(BIN)/python tools/notebooks sync
 	@$(BIN)/python tools/ledger.py
+	@$(BIN)/python tools/listed.py
 
 new-chapter: $(STAMP) ## begin a chapter that passes every check: make new-chapter NUMBER=20 TITLE="Codes that agree"
 	@$(BIN)/python tools/new_chapter.py $(NUMBER) "$(TITLE)"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import importlib.metadata
 import json
 import os
 import shutil
@@ -20,7 +21,7 @@ from safetensors import SafetensorError
 import dhida_lib
 from dhida_lib import runs
 from dhida_lib.__main__ import main
-from dhida_lib.commands import COMMANDS
+from dhida_lib.commands import COMMANDS, _listed
 from dhida_lib.data import Preprocess
 from dhida_lib.experiments import schedule
 from dhida_lib.models import HashNetwork
@@ -376,14 +377,27 @@ def helped(words: list[str], capsys) -> str:
 
 
 def test_help_and_version_cost_nothing():
-    """In a fresh process: torch is not imported, and all commands are named."""
-    code = "import sys\nfrom dhida_lib.__main__ import main\ntry:\n    main(sys.argv[1:])\nfinally:\n"
-    code += "    print('torch' in sys.modules, 'numpy' in sys.modules)"
-    for words, shown in (("--help", list(COMMANDS)), ("--version", [f"dhida_lib {dhida_lib.__version__}"])):
-        done = subprocess.run([sys.executable, "-c", code, words], capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        assert all(text in done.stdout for text in shown)
-        assert done.stdout.splitlines()[-1] == "False False"
+    """In a fresh process: neither torch nor NumPy is imported, for no command; and all commands are named."""
+    code = "import sys\nfrom dhida_lib.__main__ import main\nfor words in map(str.split, sys.argv[1:]):\n"
+    code += "    try:\n        main(words)\n    except SystemExit as end:\n"
+    code += "        print(words, end.code, 'torch' in sys.modules, 'numpy' in sys.modules)"
+    lines = ["--help", "--version", *(f"{name} --help" for name in COMMANDS)]
+    done = subprocess.run([sys.executable, "-c", code, *lines], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert all(text in done.stdout for text in (*COMMANDS, f"dhida_lib {dhida_lib.__version__}"))
+    for line in lines:
+        assert f"{line.split()} 0 False False" in done.stdout.splitlines()
+
+
+def test_what_a_help_lists_is_what_the_library_says(monkeypatch):
+    """The file is as `make sync` writes it; a package that adds names is asked all the same."""
+    said = _listed.computed()
+    assert json.loads(_listed.FILE.read_text(encoding="utf-8")) == json.loads(json.dumps(said)), "make sync"
+    point = importlib.metadata.EntryPoint("mine", "mine", "dhida_lib.losses")
+    points = importlib.metadata.EntryPoints([point])
+    monkeypatch.setattr(_listed, "entry_points", lambda: points)
+    monkeypatch.setattr(_listed, "computed", lambda: "asked")
+    assert _listed.listed.__wrapped__() == "asked"
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dhida_lib.commands._listed import listed
 from dhida_lib.commands._output import make_folder
 from dhida_lib.commands._settings import add_change, add_settings, given
 
@@ -20,8 +21,7 @@ __all__ = ["add_run", "configured", "made"]
 
 def add_run(parser: argparse.ArgumentParser) -> None:
     """Add everything that decides a run, and where its files go."""
-    from dhida_lib.config import PROFILES
-
+    profiles = listed()["profiles"]
     parser.usage = f"{parser.prog} --out FOLDER [--profile NAME | --config FILE] [--SETTING VALUE …]"
     parser.add_argument(
         "--out", required=True, type=Path, metavar="FOLDER", help="folder for all that is made"
@@ -29,9 +29,9 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     start = parser.add_mutually_exclusive_group()
     start.add_argument(
         "--profile",
-        choices=list(PROFILES),
+        choices=profiles,
         metavar="NAME",
-        help=f"settings to start from, one of {', '.join(PROFILES)} (default: frozen with --folder or "
+        help=f"settings to start from, one of {', '.join(profiles)} (default: frozen with --folder or "
         "--frozen, else fast)",
     )
     start.add_argument(

@@ -11,17 +11,16 @@ nothing more is installed.
 from __future__ import annotations
 
 import argparse
-import inspect
 import json
-import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import fields
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import TYPE_CHECKING, Any
+
+from dhida_lib.commands._listed import listed
 
 if TYPE_CHECKING:
     from dhida_lib.config import RunConfig
 
-__all__ = ["add_change", "add_settings", "given", "meanings"]
+__all__ = ["add_change", "add_settings", "given"]
 
 Given = tuple[str, Any]
 """A setting's name and its value, as one flag says it."""
@@ -41,27 +40,19 @@ def add_change(parser: argparse._ActionsContainer) -> None:
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
     """Add two flags for every setting: ``--part.name`` and ``--name``."""
-    from dhida_lib.config import PROFILES, RunConfig
-
-    starts = {name: profile.flat() for name, profile in PROFILES.items()}
-    titles = meanings(RunConfig)
-    for part, kind in RunConfig.parts().items():
-        group = parser.add_argument_group(f"{part}: {titles[part].removesuffix('.')}")
-        texts, hints, choices = meanings(kind), get_type_hints(kind), kind.choices()
-        for name in (f.name for f in fields(kind)):
-            usual = _defaults({profile: start[name] for profile, start in starts.items()})
-            text = _with_choices(texts[name], choices.get(name, ()))
-            _add_setting(group, part, name, hints[name], f"{text} (default: {usual})")
+    for part, about in listed()["parts"].items():
+        group = parser.add_argument_group(f"{part}: {about['title']}")
+        for name, setting in about["settings"].items():
+            text = _with_choices(setting["meaning"], setting["choices"])
+            usual = _defaults(setting["values"])
+            _add_setting(group, part, name, setting["kinds"], f"{text} (default: {usual})")
 
 
-def _add_setting(group: argparse._ArgumentGroup, part: str, name: str, hint: Any, text: str) -> None:
-    from dhida_lib.config import kinds_of
-
-    kinds = kinds_of(hint)
+def _add_setting(group: argparse._ArgumentGroup, part: str, name: str, kinds: list[str], text: str) -> None:
     read, value = _reader(name, kinds)
     both = [f"--{part}.{name}", f"--{name}"]
     dashed = [flag.replace("_", "-") for flag in both if "_" in flag]
-    alone: dict[str, Any] = {"nargs": "?", "const": (name, True)} if bool in kinds else {}
+    alone: dict[str, Any] = {"nargs": "?", "const": (name, True)} if bool.__name__ in kinds else {}
     shown = text.replace("%", "%%")
     group.add_argument(
         *both, *dashed, dest="settings", action="append", type=read, metavar=value, help=shown, **alone
@@ -105,12 +96,12 @@ def _assignment(text: str) -> Given:
         raise argparse.ArgumentTypeError(f"the value of {name!r} cannot be read: {error}") from error
 
 
-def _reader(name: str, kinds: Sequence[Any]) -> tuple[Callable[[str], Given], str]:
+def _reader(name: str, kinds: Sequence[str]) -> tuple[Callable[[str], Given], str]:
     """How the text of a setting is read, and what the help writes in its place.
 
     A text that is no such value stays text: the configuration says what it needs.
     """
-    empty = type(None) in kinds
+    empty = type(None).__name__ in kinds
 
     def reader(convert: Callable[[str], Any]) -> Callable[[str], Given]:
         def read(text: str) -> Given:
@@ -124,7 +115,7 @@ def _reader(name: str, kinds: Sequence[Any]) -> tuple[Callable[[str], Given], st
         return read
 
     for kind, convert, value in _KINDS:
-        if kind in kinds:
+        if kind.__name__ in kinds:
             return reader(convert), value
     return _options(name), "NAME=VALUE"
 
@@ -155,14 +146,6 @@ def _options(name: str) -> Callable[[str], Given]:
 
 
 # ---- words -------------------------------------------------------------------------------------------------
-
-
-def meanings(kind: type) -> dict[str, str]:
-    """What the docstring of a class says of each argument, as text without marks."""
-    text = (inspect.getdoc(kind) or "").partition("Args:\n")[2]
-    block = re.split(r"\n(?=\S)", text)[0]
-    entries = re.findall(r"^    (\w+): (.*(?:\n     +.*)*)", block, re.MULTILINE)
-    return {name: " ".join(words.split()).replace("`", "") for name, words in entries}
 
 
 def _with_choices(text: str, choices: Iterable[str]) -> str:

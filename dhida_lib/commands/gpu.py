@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from dhida_lib.commands._command import PROGRAM, Command
+from dhida_lib.commands._listed import listed
 from dhida_lib.commands._output import make_folder, say
 from dhida_lib.commands._settings import add_change, given
 
@@ -13,8 +14,7 @@ __all__ = ["COMMAND"]
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
-    from dhida_lib.experiments.gpu import PARTS
-
+    parts = listed()["gpu"]
     parser.add_argument(
         "--budget", type=float, default=40.0, metavar="MINUTES", help="time for all of it (default: 40)"
     )
@@ -27,10 +27,10 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--parts",
         nargs="+",
-        default=list(PARTS),
-        choices=PARTS,
+        default=parts,
+        choices=parts,
         metavar="PART",
-        help=f"only these of {', '.join(PARTS)}",
+        help=f"only these of {', '.join(parts)}",
     )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], metavar="N", help="seeds (default: 0)")
     parser.add_argument(

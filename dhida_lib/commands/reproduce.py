@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dhida_lib.commands._command import PROGRAM, Command
+from dhida_lib.commands._listed import listed
 from dhida_lib.commands._output import make_folder, say
 from dhida_lib.commands._settings import add_change, given
 
@@ -18,10 +19,9 @@ __all__ = ["COMMAND"]
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
-    from dhida_lib.experiments import TABLES
-
-    tables = "; ".join(f"{name}: {table.help}" for name, table in TABLES.items())
-    parser.add_argument("table", choices=TABLES, metavar="table", help=tables)
+    tables = listed()["tables"]
+    shown = "; ".join(f"{name}: {text}" for name, text in tables.items())
+    parser.add_argument("table", choices=tables, metavar="table", help=shown)
     parser.add_argument(
         "--dataset", default="fashion-mnist", metavar="NAME", help="the data set (default: fashion-mnist)"
     )

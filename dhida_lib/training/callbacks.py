@@ -53,6 +53,12 @@ class Callback:
         """
 
 
+def _print(text: str) -> None:
+    """Print a line at once, above a bar if there is one."""
+    tqdm.write(text, file=sys.stdout)
+    sys.stdout.flush()
+
+
 class PrintLog(Callback):
     """Print one line per epoch.
 
@@ -65,14 +71,14 @@ class PrintLog(Callback):
 
     def on_note(self, text: str) -> None:
         """Print the line."""
-        print(text, flush=True)
+        _print(text)
 
     def on_epoch(self, row: dict[str, float], model: nn.Module) -> None:
         """Print the row."""
         if row["epoch"] % self.every == 0 or row["epoch"] == 1:
             shown = {k: v for k, v in row.items() if k not in ("epoch", "lr", "seconds")}
             values = "  ".join(f"{k.replace('_', ' ')} {v:.3f}" for k, v in shown.items())
-            print(f"epoch {row['epoch']:3.0f}  {values}", flush=True)
+            _print(f"epoch {row['epoch']:3.0f}  {values}")
 
 
 def _watched() -> bool:
@@ -96,7 +102,7 @@ class Progress(Callback):
 
     def on_note(self, text: str) -> None:
         """Write the line above the bar."""
-        tqdm.write(text, file=sys.stdout)
+        _print(text)
 
     def on_batch(self, epoch: int, batch: int, batches: int, loss: float) -> None:
         """Move the bar."""
