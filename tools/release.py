@@ -2,8 +2,8 @@
 
 python tools/release.py TAG
 
-After a release the version in dhida_lib/__init__.py goes up at once: a chapter's setup cell installs the tag of
-its own version, and as long as that tag does not exist, the wheel of the site.
+After a release the version in dhida_lib/__init__.py goes up at once: a chapter's setup cell installs the tag
+of its own version, and as long as that tag does not exist, the wheel of the site.
 """
 
 from __future__ import annotations
