@@ -1,6 +1,6 @@
 # Two commands do everything: `make book` and `make test`. Both set up .venv on their first run.
 .DEFAULT_GOAL := help
-.PHONY: help book pdf epub zip test test-colab test-site address reliability start lab lint prose sync new-chapter ledger times bench checkpoint clean
+.PHONY: help book pdf epub zip test test-colab test-lab test-site address reliability start lab lint prose sync new-chapter ledger times bench checkpoint clean
 .PHONY: test-library test-chapters doctor links lint-workflows release-check dist
 
 PYTHON    ?= python3
@@ -47,14 +47,14 @@ zip: ## the built site as a zip that opens without a server: _build/dhida-book.z
 test: $(STAMP) ## run the lints of the notebooks, the library's tests and every chapter (nbval)
 	@begin=$$(date +%s) && export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 && \
 	$(BIN)/python tools/notebooks check && \
-	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadscope -m "not site" tests \
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadscope -m "not site and not lab" tests \
 	  --cov=dhida_lib --cov-branch --cov-report=term-missing:skip-covered --cov-fail-under=95 && \
 	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadscope --durations=10 book \
 	  --nbval-lax --nbval-current-env --nbval-cell-timeout=$(CELL_SECONDS) && \
 	echo "make test: every chapter and every test passed in $$(( $$(date +%s) - begin )) s"
 
 test-library: $(STAMP) ## the library's tests alone, without chapters and coverage
-	@OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadscope -m "not site" tests
+	@OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadscope -m "not site and not lab" tests
 
 test-chapters: $(STAMP) ## every chapter alone (nbval)
 	@OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadscope book \
@@ -81,6 +81,9 @@ test-colab: $(STAMP) ## six chapters alone in an empty folder, as on Colab, twic
 
 address: $(STAMP) ## write the book's public address everywhere and check it: make address URL=https://github.com/NAME/REPOSITORY
 	@$(BIN)/python tools/address.py $(URL)
+
+test-lab: $(STAMP) ## run chapters in JupyterLab and look at them in Chromium; pictures in _build/lab
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m lab tests
 
 test-site: $(STAMP) ## open every page of the built site in Chromium; gets axe-core by npm for accessibility
 	@test -f _build/html/index.html || { echo "There is no site yet: run make book first."; exit 1; }

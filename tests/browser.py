@@ -6,6 +6,7 @@ a page in it and notes every error in its console, every exception and every req
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import re
@@ -143,6 +144,32 @@ class Page:
         event |= {"windowsVirtualKeyCode": codes.get(key, ord(key[0].upper()))}
         self.call("Input.dispatchKeyEvent", type="keyDown" if text else "rawKeyDown", text=text, **event)
         self.call("Input.dispatchKeyEvent", type="keyUp", **event)
+
+    def click(self, element: str) -> None:
+        """Press the mouse on an element, as a hand does: at its middle, after it was scrolled into view.
+
+        Args:
+            element: an expression whose value is the element.
+
+        Raises:
+            RuntimeError: if there is none.
+        """
+        middle = f"""(() => {{
+            const element = {element};
+            if (!element) throw new Error("nothing to click on");
+            element.scrollIntoView({{block: "center"}});
+            const box = element.getBoundingClientRect();
+            return [box.x + box.width / 2, box.y + box.height / 2];
+        }})()"""
+        x, y = self.run(middle)
+        self.call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
+        for kind in ("mousePressed", "mouseReleased"):
+            self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+
+    def picture(self, path: Path) -> None:
+        """Save what the window shows as a PNG file."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"]))
 
     def faults(self) -> list[str]:
         """Errors and warnings in the console, exceptions, requests that failed or went to another host."""

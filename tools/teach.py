@@ -1,8 +1,9 @@
-"""For teachers: chapters without solutions, an answer key, and a table of what students got right.
+"""For teachers: chapters without solutions, an answer key, grades, and slides.
 
     python tools/teach.py edition FOLDER           the chapters without solutions, hints kept
     python tools/teach.py key FILE.md              every exercise with its solution
     python tools/teach.py grade NOTEBOOK …         run students' notebooks and print a table
+    python tools/teach.py slides FOLDER [N …]      run chapters (all, or these numbers) and write slides
 
 `grade` runs what a notebook holds, with the rights of whoever calls it: for work of strangers use a machine
 or a container of its own. Solution cells are left out before, so that none of them answers for the student;
@@ -24,6 +25,7 @@ from nbclient import NotebookClient
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import notebooks
+import slides
 
 SOLUTION, EXERCISE = "solution", "exercise"  # tags of cells
 VERDICT = re.compile(r"^(✓ |✗ |)Exercise (\d+\.\d+): (.*)$", re.M)
@@ -112,6 +114,7 @@ def grade(path: Path, seconds: int = 600) -> dict[str, str]:
     client = NotebookClient(
         notebook,
         timeout=seconds,
+        startup_timeout=max(seconds, 300),  # on a busy machine a kernel takes minutes to answer
         interrupt_on_timeout=True,
         allow_errors=True,
         kernel_name="python3",
@@ -133,11 +136,23 @@ def table(grades: dict[str, dict[str, str]]) -> list[str]:
     return lines
 
 
+def numbered(chapters: list[Path], numbers: list[str]) -> list[Path]:
+    """The chapters of these numbers, all without any.
+
+    Raises:
+        ValueError: if there is no chapter of a number.
+    """
+    by_number = {str(int(path.name[:2])): path for path in chapters}
+    if wrong := [number for number in numbers if number not in by_number]:
+        raise ValueError(f"there is no chapter {', '.join(wrong)}; the numbers are 1 to {len(by_number)}")
+    return [by_number[number] for number in numbers] or chapters
+
+
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("command", choices=["edition", "key", "grade"])
+    parser.add_argument("command", choices=["edition", "key", "grade", "slides"])
     parser.add_argument("paths", nargs="+", type=Path)
     parser.add_argument("--seconds", type=int, default=600, help="what one cell may take (default: 600)")
     arguments = parser.parse_args(argv)
@@ -149,6 +164,10 @@ def main(argv: list[str] | None = None) -> int:
         elif arguments.command == "key":
             notebooks.write_atomic(arguments.paths[0], key(chapters))
             print(f"the answer key is {arguments.paths[0]}")
+        elif arguments.command == "slides":
+            for chapter in numbered(chapters, [str(path) for path in arguments.paths[1:]]):
+                page, count = slides.write(chapter, arguments.paths[0], notebooks.ROOT, arguments.seconds)
+                print(f"{page}: {count} slides", flush=True)
         else:
             grades = {str(path): grade(path, arguments.seconds) for path in arguments.paths}
             print("\n".join(table(grades)))
