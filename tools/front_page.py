@@ -211,9 +211,9 @@ def findings() -> list[Finding]:
             "What attention adds",
             f"{attention.mean:+.3f} ± {attention.error:.3f}".replace("-", "−"),
             "mAP with the paper’s attention, compared with none, seed by seed. A control that only doubles "
-            f"the feature map changes it by {double.mean:+.3f} ± {double.error:.3f}. On CIFAR-10, with ImageNet "
-            f"features that stand still, attention adds {bent:+.3f}, and as many convolutions without it add "
-            f"{plain:+.3f}.".replace("-10", "‑10").replace("-", "−"),
+            f"the feature map changes it by {double.mean:+.3f} ± {double.error:.3f}. On CIFAR-10, with features "
+            f"from ImageNet that stand still, attention adds {bent:+.3f}, and as many convolutions without "
+            f"it add {plain:+.3f}.".replace("-10", "‑10").replace("-", "−"),  # noqa: RUF001
             "book/15_ablation",
         ),
         Finding(
