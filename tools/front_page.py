@@ -211,9 +211,9 @@ def findings() -> list[Finding]:
             "What attention adds",
             f"{attention.mean:+.3f} ± {attention.error:.3f}".replace("-", "−"),
             "mAP with the paper’s attention, compared with none, seed by seed. A control that only doubles "
-            f"the feature map changes it by {double.mean:+.3f} ± {double.error:.3f}. On CIFAR-10, with features "
-            f"from ImageNet that stand still, attention adds {bent:+.3f}, and as many convolutions without "
-            f"it add {plain:+.3f}.".replace("-10", "‑10").replace("-", "−"),  # noqa: RUF001
+            f"the feature map changes it by {double.mean:+.3f} ± {double.error:.3f}. On CIFAR-10, with "
+            f"features from ImageNet that stand still, attention adds {bent:+.3f}, and as many convolutions "
+            f"without it add {plain:+.3f}.".replace("-10", "‑10").replace("-", "−"),
             "book/15_ablation",
         ),
         Finding(
