@@ -26,6 +26,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import dhida_lib
+from dhida_lib._files import read_card
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tools"))
@@ -422,3 +423,12 @@ def test_licences_and_citation():
     assert "MIT License" in (ROOT / "LICENSE").read_text(encoding="utf-8")
     text = (ROOT / "LICENSE-text.md").read_text(encoding="utf-8")
     assert "Section 8 – Interpretation" in text, "the full text of CC BY 4.0"
+
+
+def test_a_shipped_model_names_the_record_beside_it():
+    cards = sorted((ROOT / "data" / "checkpoints").glob("*/model.json"))
+    assert cards
+    for card in cards:
+        about = read_card(card)["about"]
+        record = (card.parent / about["record"]).read_text(encoding="utf-8").encode()
+        assert hashlib.sha256(record).hexdigest() == about["record_sha256"], card.parent.name
